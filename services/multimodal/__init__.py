@@ -1,1 +1,1 @@
-"""The multimodal service: one model of images and texts, or of sounds and texts, behind MultimodalService."""
+"""The multimodal service: serves one model that reads images or recordings with text, as MultimodalService."""

@@ -1,4 +1,4 @@
-"""`python -m services.multimodal --model DIR_OR_HUB_ID`: one multimodal model behind MultimodalService."""
+"""`python -m services.multimodal --model DIR_OR_HUB_ID`serves one multimodal model as MultimodalService."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from services.multimodal.config import MultimodalSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the service and returns its exit code; `arguments` are by default those of the process."""
+    """Runs the service and returns its exit code. `arguments` defaults to the process's command line."""
     from services.multimodal.app import serve
 
     return rpc.main(MultimodalSettings, serve, program="python -m services.multimodal", arguments=arguments)

@@ -1,4 +1,4 @@
-"""The verb AnswerDocumentQuestion by finding the answer among the words of a page."""
+"""The verb AnswerDocumentQuestion for extractive models, which select the answer from the words of a page."""
 
 import math
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from services.multimodal.question import reading_violations
 _OVERLAP = 256
 _ANSWER_WORDS = 15
 _CHARACTERS = 8
-"""More of them than this, for each token that may wait, are not even made into tokens."""
+"""Requests with more characters than this per token of the limit are refused before they are tokenized."""
 
 
 def compute_spans(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `logits` `[windows, tokens, 2]` of tokens as first and last of an answer; a Compute of ImageRunner."""
+    """Returns `logits`, `[windows, tokens, 2]`: start and end logits of each text token. For ImageRunner."""
     output = loaded.model(**batch)
     length = batch["input_ids"].shape[1]  # behind it there may be the image's
     return {"logits": torch.stack([output.start_logits, output.end_logits], dim=-1)[:, :length]}
@@ -36,30 +36,30 @@ def compute_spans(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[s
 
 @dataclass(frozen=True, eq=False)
 class WindowInputs(ModelInputs):
-    """What the model reads of one window."""
+    """The model's inputs for one window of the page's words."""
 
     @property
     def length(self) -> int:
-        """Its tokens, padding included."""
+        """Number of tokens, including padding."""
         return self.tensors["input_ids"].shape[0]
 
 
 class DocumentReader:
-    """Finds answers, with the scores of WindowWords, in windows that each see the whole image of the page."""
+    """Finds answers among the words of a page, reading the words in windows, each with the image of the page."""
 
     def __init__(self, pipeline: Pipeline, reader: PageReader, pages: ImageField, most_tokens: int) -> None:
-        """Makes one that reads up to `most_tokens` for a request."""
+        """`most_tokens` is the most that all windows of a request may hold together."""
         self._pipeline = pipeline
         self._reader = reader
         self._pages = pages
         self._most_tokens = most_tokens
 
     async def answer(self, ask: DocumentQuestionAsk) -> Answer[Sequence[FoundAnswer]]:
-        """Returns the best answers.
+        """Returns the best answers, the highest score first. Scores are as in WindowWords.
 
         Raises:
-            InvalidArgument: there are no words, a word, its place or the page is wrong, the question leaves too little
-                room for the words, they are too many, or an option is out of range or not for such a model.
+            InvalidArgument: words are missing or too many, a word, its box or the page is invalid, the question leaves
+                too little room for the words, or an option is out of range or not supported by such models.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.deadline)
 
@@ -84,7 +84,7 @@ class DocumentReader:
         return Prepared(items, lambda outputs: _finish(ask, shown, page, outputs), total, 1 if shared else 0)
 
     def _boxes(self, ask: DocumentQuestionAsk, image: ImageInputs | None, wrong: list[Violation]) -> list[Box]:
-        """Returns where the words are; nothing, with violations, if that cannot be told."""
+        """Returns the words' boxes in thousandths of the page. If one is invalid, returns none and adds violations."""
         if ask.page_size is not None:
             width, height = ask.page_size
             if min(width, height) < 1:
@@ -105,7 +105,7 @@ class DocumentReader:
         return [thousandths(word.box, width, height) for word in ask.words if word.box is not None]
 
     def _readable(self, ask: DocumentQuestionAsk, wrong: list[Violation]) -> bool:
-        """Returns whether question and words can be made into tokens, and adds why not."""
+        """Returns whether question and words can be tokenized. If not, appends violations."""
         if not ask.words:
             wrong.append(Violation("words", "must be set: the model does not read them off the page's image itself"))
         empty = [i for i, word in enumerate(ask.words) if not word.text]
@@ -118,7 +118,7 @@ class DocumentReader:
         return bool(ask.words) and bool(ask.question.strip()) and not empty and count <= most
 
     def _windows(self, page: PageTokens, wrong: list[Violation]) -> list[Window]:
-        """Returns windows over the words; none, with a violation, if they cannot be read."""
+        """Returns windows over the words. Appends violations if there is nothing or too much to read."""
         most, held = self._reader.context_tokens, room(page.whole, self._reader.context_tokens, 1)
         if not page.word_of:
             wrong.append(Violation("words", "hold nothing that an answer could be"))
@@ -140,7 +140,7 @@ class DocumentReader:
 
 
 def _misplaced(box: tuple[float, float, float, float] | None, width: int, height: int) -> str | None:
-    """Returns what is wrong with the place of a word on a page of that size, if something is."""
+    """Returns what is wrong with the box of a word on a page of this size, or None."""
     if box is None:
         return "must be set"
     left, upper, right, lower = box

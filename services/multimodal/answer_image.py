@@ -1,4 +1,4 @@
-"""The verb AnswerImageQuestion by choosing among the answers a model knows."""
+"""The verb AnswerImageQuestion for models that classify over a fixed list of answers, such as ViLT."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from services.multimodal.ask import ChosenAnswer, ImageQuestionAsk
 from services.multimodal.question import reading_violations
 
 _PADDED_TO = 8
-"""Questions are padded to multiples of this, so that those of about one length share a batch."""
+"""Questions are padded to multiples of this many tokens, so that questions of similar length share a batch."""
 
 
 def compute_answers(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `logits` `[items, answers]`; a Compute of ImageRunner."""
+    """Returns `logits`, `[items, answers]`. For ImageRunner."""
     return {"logits": loaded.model(**batch).logits}
 
 
 @dataclass(frozen=True, eq=False)
 class QuestionInputs(ModelInputs):
-    """What the model reads of a question and an image."""
+    """The model's inputs for a question and an image."""
 
     token_count: int
-    """Without padding."""
+    """Tokens of the question, without padding."""
 
 
 class QuestionReader:
-    """Puts a question beside an image. For any thread."""
+    """Combines the inputs of a question and an image. Thread-safe."""
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
         assert loaded.tokenizer is not None
@@ -48,10 +48,10 @@ class QuestionReader:
         self._pad_id: Any = loaded.tokenizer.pad_token_id or 0
 
     def read(self, question: str, image: ImageInputs) -> QuestionInputs:
-        """Returns what the model reads.
+        """Returns the model's inputs.
 
         Raises:
-            InvalidArgument: the question is too long.
+            InvalidArgument: the question is longer than the model's context.
         """
         tokens = self._reader.read(question, Truncation.NONE, field="question")
         count = len(tokens)
@@ -66,22 +66,23 @@ class QuestionReader:
 
 
 class ImageQuestionAnswerer:
-    """Scores each answer by itself, as transformers' pipeline did: several may be right."""
+    """Scores the model's answers. Each score is a sigmoid, as in transformers' pipeline: several may be right."""
 
     def __init__(
         self, pipeline: Pipeline, questions: QuestionReader, images: ImageField, answers: Sequence[str]
     ) -> None:
-        """Makes one that knows `answers`, by index."""
+        """`answers` are the model's answers by index."""
         self._pipeline = pipeline
         self._questions = questions
         self._images = images
         self._answers = answers
 
     async def answer(self, ask: ImageQuestionAsk) -> Answer[Sequence[ChosenAnswer]]:
-        """Returns answers, the best first.
+        """Returns the best answers, the highest score first; one unless the request asks for more.
 
         Raises:
-            InvalidArgument: the image or the question is wrong, or an option is out of range or not for such a model.
+            InvalidArgument: the image or the question is invalid, or an option is out of range or not supported by
+                such models.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.deadline)
 

@@ -1,4 +1,4 @@
-"""The edge of AnswerImageQuestion and AnswerDocumentQuestion, outward, of models that do not generate."""
+"""Converts answers of models that do not generate to protobuf."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -10,13 +10,13 @@ from services.engine.batching.answer import Answer
 from services.multimodal.ask import ChosenAnswer, FoundAnswer
 
 AnswerEvent = TypeVar("AnswerEvent")
-"""One event of a stream, of the message of its RPC."""
+"""The response message of a streaming RPC."""
 
 
 def image_answers(
     answer: Answer[Sequence[ChosenAnswer]], identity: common.ModelIdentity
 ) -> pb.AnswerImageQuestionResponse:
-    """Returns the answers as a message."""
+    """Returns the response message for the answers."""
     kind = pb.AnswerImageQuestionResponse
     answers = (kind.Answer(text=found.text, score=found.score) for found in answer.result)
     return kind(answers=answers, **identified(answer, identity))
@@ -25,7 +25,7 @@ def image_answers(
 def document_answers(
     answer: Answer[Sequence[FoundAnswer]], identity: common.ModelIdentity
 ) -> pb.AnswerDocumentQuestionResponse:
-    """Returns the answers as a message."""
+    """Returns the response message for the answers."""
     kind = pb.AnswerDocumentQuestionResponse
     answers = (
         kind.Answer(
@@ -39,7 +39,7 @@ def document_answers(
 def answer_events(
     answer: Answer[Any], identity: common.ModelIdentity, kind: Callable[..., AnswerEvent]
 ) -> Iterator[AnswerEvent]:
-    """Yields the best answer as a stream whose only delta is all of it, in the message of its RPC."""
+    """Yields the best answer as a stream with a single delta; `kind` is the RPC's response message."""
     told = identified(answer, identity)
     best: Sequence[ChosenAnswer] = answer.result[:1]
     yield kind(started=common.GenerationStarted(model=identity, prompt_token_count=answer.input_tokens))

@@ -1,4 +1,4 @@
-"""Wiring of the multimodal service: settings in, a serving process out."""
+"""Wires up the multimodal service: turns settings into a running server."""
 
 from collections.abc import Callable
 
@@ -16,19 +16,19 @@ MULTIMODAL_SERVICE = "sensorium.v1.MultimodalService"
 
 
 async def serve(settings: MultimodalSettings) -> None:
-    """Serves until told to stop."""
+    """Serves until the process is asked to stop."""
     await MultimodalService(settings).serve()
 
 
 class MultimodalService(ModelProcess[MultimodalSettings]):
-    """One process's server and multimodal model."""
+    """The gRPC server and the multimodal model of one process."""
 
     def __init__(self, settings: MultimodalSettings) -> None:
         super().__init__(settings, MULTIMODAL_SERVICE, MultimodalServicer, load)
 
 
 def load(settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]) -> LoadedService:
-    """Loads the model for what it was made for, or for what the settings say.
+    """Loads the model for the task in the settings; with `auto`, for the task its checkpoint was trained for.
 
     Raises:
         ModelRefused: the checkpoint cannot be served; the message says why.

@@ -1,4 +1,4 @@
-"""What passes between the servicer and the verbs, free of torch and of protobuf."""
+"""The requests and results of multimodal verbs as plain values, free of torch and protobuf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,29 +10,29 @@ from services.sent_media import SentMedia
 
 @dataclass(frozen=True)
 class CaptionAsk:
-    """A wish for the description of an image, unchecked but for what its conversion found wrong."""
+    """A request to caption an image. Not validated yet, except for `violations` from its conversion."""
 
     image: SentMedia
     prompt: str | None
     options: GenerationOptions
     delivered: tuple[DeliveredTokens, ...] = ()
     deadline: float | None = None
-    """On the clock of `time.monotonic`."""
+    """On the clock of `time.monotonic`; None: no deadline."""
     violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
 class AnswerAsk:
-    """A wish for answers to a question, unchecked but for what its conversion found wrong."""
+    """The common part of questions. Not validated yet, except for `violations` from its conversion."""
 
     question: str
     answer_count: int | None = None
-    """For models that choose their answers."""
+    """For models that do not generate: how many answers to return; None: one."""
     options: GenerationOptions | None = None
-    """For models that generate; None if nothing was said."""
+    """For models that generate; None if the request has no `parameters`."""
     delivered: tuple[DeliveredTokens, ...] = ()
     deadline: float | None = None
-    """On the clock of `time.monotonic`."""
+    """On the clock of `time.monotonic`; None: no deadline."""
     violations: tuple[Violation, ...] = ()
 
 
@@ -45,21 +45,21 @@ class ImageQuestionAsk(AnswerAsk):
 
 @dataclass(frozen=True)
 class PlacedWord:
-    """One word of a page."""
+    """One word of a page and its box."""
 
     text: str
     box: tuple[float, float, float, float] | None
-    """Left, upper, right and lower edge; None if it was not sent."""
+    """`(x_min, y_min, x_max, y_max)`; None if it was not sent."""
 
 
 @dataclass(frozen=True)
 class DocumentQuestionAsk(AnswerAsk):
-    """A question about a page."""
+    """A question about a page of a document."""
 
     page: SentMedia | None = field(kw_only=True)
     words: Sequence[PlacedWord] = ()
     page_size: tuple[int, int] | None = None
-    """Width and height in which the words' boxes are measured; None: those of the page's image."""
+    """Width and height that the words' boxes refer to; None: those of the page's image."""
     max_answer_words: int | None = None
 
 
@@ -73,7 +73,7 @@ class ChosenAnswer:
 
 @dataclass(frozen=True)
 class FoundAnswer(ChosenAnswer):
-    """An answer found among the words of a page."""
+    """An answer selected from the words of a page, with the indices of its first and last word."""
 
     first_word: int
     last_word: int

@@ -1,4 +1,4 @@
-"""The edge of Caption and StreamCaption, inward."""
+"""Converts requests of Caption and StreamCaption from protobuf to plain values."""
 
 import time
 
@@ -11,7 +11,7 @@ from services.multimodal.ask import CaptionAsk
 
 
 def caption_ask(request: pb.CaptionRequest | pb.StreamCaptionRequest, seconds: float | None) -> CaptionAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return CaptionAsk(
         image=sent_media(request.image, "image"),
         prompt=request.prompt if request.HasField("prompt") else None,

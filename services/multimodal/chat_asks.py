@@ -1,4 +1,4 @@
-"""What a chat model is asked for captions and for answers: a turn of the user with the image and what to do with it."""
+"""Turns captions and questions into chat requests: one user turn with the image and an instruction."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _REQUEST = "Describe the image."
 
 
 def caption(ask: CaptionAsk) -> GenerationAsk:
-    """Returns the wish for a caption, asked for in the caller's words or in plain ones."""
+    """Returns the generation request for a caption, with the caller's prompt or a default instruction."""
     return GenerationAsk(
         chat=_turn(_REQUEST if ask.prompt is None else ask.prompt),
         options=ask.options,
@@ -26,12 +26,12 @@ def caption(ask: CaptionAsk) -> GenerationAsk:
 
 
 def image_question(ask: ImageQuestionAsk) -> GenerationAsk:
-    """Returns the wish for an answer to a question about an image."""
+    """Returns the generation request for an answer to a question about an image."""
     return _answer(ask, ask.image, "image")
 
 
 def document_question(ask: DocumentQuestionAsk) -> GenerationAsk:
-    """Returns the wish for an answer to a question about a page, of which the model sees the image only."""
+    """Returns the generation request for an answer about a page. The model reads the page's image, not its words."""
     return _answer(ask, ask.page or NO_PAGE, "page")
 
 
@@ -47,7 +47,7 @@ def _answer(ask: AnswerAsk, image: SentMedia, field: str) -> GenerationAsk:
 
 
 def _turn(text: str) -> Chat:
-    """Returns a conversation of one turn, which shows an image and says something, if there is something to say."""
+    """Returns a conversation of one user turn: an image and, unless it is empty, a text."""
     parts: list[dict[str, Any]] = [{"type": "image"}]
     if text:
         parts.append({"type": "text", "text": text})

@@ -1,4 +1,4 @@
-"""A model that generates from conversations with images and recordings, in memory and answering."""
+"""Loads a model that generates from conversations with images and recordings, and makes its verbs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,11 @@ from services.multimodal.writer import Writer
 def load_chat_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> GeneratingModel:
-    """Loads a decoder that reads media among its tokens. Raises ModelRefused."""
+    """Loads a model whose prompt tokens include media, and warms it up; `warming` is called between the two.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served; the message says why.
+    """
     with metrics.loading("load"):
         loaded = load_multimodal_model(checkpoint)
     warming()
@@ -47,7 +51,7 @@ def load_chat_model(
 def _abilities(
     loaded: LoadedModel, generator: MultimodalGenerator
 ) -> tuple[Sequence[pb.Task.ValueType], MultimodalVerbs]:
-    """Returns what a model can do: what is asked of it in a conversation it needs a template for."""
+    """Returns the tasks and verbs of a model. Captions and questions need images and a chat template."""
     assert loaded.media is not None
     if MediaKind.IMAGE not in loaded.media.kinds or loaded.tokenizer.chat_template is None:
         return [pb.TASK_GENERATE_MULTIMODAL], MultimodalVerbs(generator=generator)

@@ -1,4 +1,4 @@
-"""What the multimodal service can be told."""
+"""Settings of the multimodal service."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The edge of Generate and StreamGenerate, inward: a conversation with media as plain values."""
+"""Converts requests of Generate and StreamGenerate, conversations with media, from protobuf to plain values."""
 
 import time
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ Request = pb.MultimodalServiceGenerateRequest | pb.MultimodalServiceStreamGenera
 
 _PLACE = "prompt"
 _KINDS = {"image": (MediaKind.IMAGE, "image"), "audio": (MediaKind.AUDIO, "recording")}
-"""By the field of a part, what it holds and how a violation calls that."""
+"""For each field of a content part: the kind of its medium, and the noun for it in violations."""
 
 
 def conversation_ask(request: Request, seconds: float | None) -> GenerationAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     wrong = [*unknown_enum_numbers(request), *_violations(request.prompt), *structure_violations(request.parameters)]
     return GenerationAsk(
         chat=None if wrong else _chat(request.prompt),

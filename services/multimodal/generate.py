@@ -1,4 +1,4 @@
-"""The verb Generate over conversations with images and recordings."""
+"""The verb Generate for conversations with images and recordings."""
 
 import time
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from services.generation.generator import TextGenerator
 
 @dataclass(frozen=True)
 class MediaPrompts:
-    """What makes prompts of conversations with media."""
+    """The parts that turn a conversation with media into a prompt."""
 
     reader: MediaReader
     composer: PromptComposer
     most: int
-    """Media of one prompt."""
+    """The most media in one prompt."""
 
 
 class MultimodalGenerator(TextGenerator):
-    """Prepares requests and hands them to the engine; their `chat` may show what is in their `media`."""
+    """A TextGenerator whose requests may have media: parts of `chat` stand for the items of `media`, in order."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class MultimodalGenerator(TextGenerator):
     def _media(
         self, shown: Sequence[ShownMedium], wrong: list[Violation], deadline: float | None
     ) -> list[tuple[MediaKind, Medium]]:
-        """Returns what the model reads of the media that are right. Adds what is wrong to `wrong`.
+        """Returns the prepared media that are valid, and appends violations for the others to `wrong`.
 
         Raises:
             DeadlineExceeded: the deadline passed before the last one was read.
@@ -66,11 +66,11 @@ class MultimodalGenerator(TextGenerator):
         if len(shown) > self._prompts.most:
             many = f"show {len(shown)} images and recordings; at most {self._prompts.most} are read"
             wrong.append(Violation(f"{FIELD}.messages", many))
-            return []  # so many are not looked at
+            return []  # decoding too many media would be wasted work
         images = sum(each.kind is MediaKind.IMAGE for each in shown)
         found: list[tuple[MediaKind, Medium]] = []
         for i, each in enumerate(shown):
-            if i:  # the first one is most often the only one
+            if i:  # most requests have one medium, which should not wait here
                 hold_much()
             give_way()
             if deadline is not None and time.monotonic() > deadline:

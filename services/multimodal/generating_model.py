@@ -1,4 +1,4 @@
-"""A multimodal model that generates, in memory and answering."""
+"""A loaded multimodal model that generates, and how it describes itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ WRITING_TASKS = {
     MultimodalTask.ANSWER_IMAGE_QUESTION: pb.TASK_ANSWER_IMAGE_QUESTION,
     MultimodalTask.ANSWER_DOCUMENT_QUESTION: pb.TASK_ANSWER_DOCUMENT_QUESTION,
 }
-"""What is written about an image, and what that is called in the contract."""
+"""The tasks of generating models that need one image, with their names in the contract."""
 
 
 @dataclass(frozen=True)
 class GeneratingModel:
-    """A LoadedService."""
+    """A generating model ready to serve: see LoadedService."""
 
     model: LoadedModel
     built: BuiltEngine

@@ -1,4 +1,4 @@
-"""What a model that writes about one picture is asked for captions and for answers."""
+"""Turns captions and questions into requests to an image-to-text model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,26 +16,26 @@ _END = "</s_answer>"
 
 @dataclass(frozen=True)
 class PictureAsks:
-    """Makes what the generator takes of what a caller asked."""
+    """Makes the generator's requests for one model."""
 
     starts: tuple[int, ...]
-    """What the model's output starts with."""
+    """Token ids that the decoder's input starts with."""
     reads_question: bool
-    """Whether the model reads a question together with the picture, and not before its answer."""
+    """Whether a question goes into the encoder with the picture, instead of into the decoder's prompt."""
     defaults: ModelDefaults
     end_of_answer: int | None = None
-    """Donut's token for that; None where questions are not framed as Donut's."""
+    """The id of Donut's `</s_answer>`; None for models that do not frame questions like Donut."""
 
     @classmethod
     def of(
         cls, starts: tuple[int, ...], reads_question: bool, defaults: ModelDefaults, id_of: Callable[[str], int | None]
     ) -> "PictureAsks":
-        """Returns those of a model; `id_of` tells the id of a token of its vocabulary, None if it has no such."""
+        """Makes one for a model; `id_of` returns the id of a token, or None if it is not in the vocabulary."""
         framed = id_of("<s_docvqa>") is not None
         return cls(starts, reads_question, defaults, id_of(_END) if framed else None)
 
     def caption(self, ask: CaptionAsk) -> PictureAsk:
-        """Returns the wish for a caption that begins with the prompt, if there is one."""
+        """Returns the request for a caption; if there is a prompt, the model continues it."""
         return PictureAsk(
             prompt=ask.prompt or "",
             options=ask.options,
@@ -47,11 +47,11 @@ class PictureAsks:
         )
 
     def image_question(self, ask: ImageQuestionAsk) -> PictureAsk:
-        """Returns the wish for an answer to a question about an image."""
+        """Returns the request for an answer to a question about an image."""
         return self._answer(ask, ask.image, "image")
 
     def document_question(self, ask: DocumentQuestionAsk) -> PictureAsk:
-        """Returns the wish for an answer to a question about a page, of which the model sees the image only."""
+        """Returns the request for an answer about a page. The model reads the page's image, not its words."""
         answer = self._answer(ask, ask.page or NO_PAGE, "page")
         if self.end_of_answer is None:
             return answer

@@ -1,4 +1,4 @@
-"""Generation by a model that writes about one picture."""
+"""Generation with an image-to-text model, which reads exactly one picture."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,20 @@ from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
 
 _FIELD = "prompt"
-"""What a violation calls prompt and question."""
+"""The field that violations of prompt and question name."""
 
 
 @dataclass(frozen=True)
 class PictureAsk(GenerationAsk):
-    """A wish for text about the only one of `media`. It goes on behind `starts` and `prompt`."""
+    """A request for text about the only item of `media`. The decoder continues `starts` and `prompt`."""
 
     question: str = ""
-    """What the model reads together with the picture."""
+    """A question that the encoder reads with the picture."""
     starts: tuple[int, ...] = ()
 
 
 class PictureGenerator(TextGenerator):
-    """Prepares each PictureAsk and hands it to the engine."""
+    """A TextGenerator for PictureAsk requests."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class PictureGenerator(TextGenerator):
         behind, medium = self._behind(ask, wrong), None
         if shown.sent.wrong:
             wrong.append(Violation(shown.field, shown.sent.wrong))
-        elif not wrong:  # what is too long is not even written above an image
+        elif not wrong:  # rendering a question that is too long into the image would be wasted work
             try:
                 medium = self._reader.read(shown.sent.data, shown.sent.media_type, ask.question)
             except ImageRefused as refused:
@@ -58,7 +58,7 @@ class PictureGenerator(TextGenerator):
         return None, TokenizedInput([*ask.starts, *behind], ask.delivered, _FIELD, source, media)
 
     def _behind(self, ask: PictureAsk, wrong: list[Violation]) -> list[int]:
-        """Returns the tokens of the prompt. Adds what is wrong with it, or with the question, to `wrong`."""
+        """Returns the tokens of the prompt. Appends violations of prompt and question to `wrong`."""
         try:
             question = self._encoder.encode(ask.question, field=_FIELD) if ask.question else []
             behind = self._encoder.encode(ask.prompt or "", field=_FIELD, add_special_tokens=False)

@@ -1,11 +1,11 @@
-"""What is asked of every question."""
+"""Validates questions about images and pages."""
 
 from sensorium.errors import Violation
 from services.multimodal.ask import AnswerAsk, DocumentQuestionAsk
 from services.sent_media import SentMedia
 
 NO_PAGE = SentMedia(b"", "", "must be set: the model reads the page's image")
-"""Stands for an image that was not sent."""
+"""Takes the place of a page image that was not sent; reading it gives this violation."""
 
 _ONLY_CHOSEN = "does not go with this model, which generates its answers: set `parameters.candidate_count`"
 _ONLY_FOUND = "does not go with this model, which generates its answers: set `parameters.max_new_tokens`"
@@ -13,7 +13,7 @@ _ONLY_GENERATED = "does not go with this model, which generates nothing: it choo
 
 
 def reading_violations(ask: AnswerAsk) -> list[Violation]:
-    """Returns what is wrong with a request to a model that does not generate, whatever it reads."""
+    """Returns the violations of a question to a model that does not generate, apart from its image and words."""
     wrong = _empty(ask)
     if ask.options is not None:
         wrong.append(Violation("parameters", _ONLY_GENERATED))
@@ -25,7 +25,7 @@ def reading_violations(ask: AnswerAsk) -> list[Violation]:
 
 
 def writing_violations(ask: AnswerAsk) -> list[Violation]:
-    """Returns what is wrong with a request to a model that generates, beside how it is to generate."""
+    """Returns the violations of a question to a model that generates, apart from its generation parameters."""
     wrong = _empty(ask)
     if ask.answer_count is not None:
         wrong.append(Violation("answer_count", _ONLY_CHOSEN))

@@ -1,4 +1,4 @@
-"""The edge of AnswerImageQuestion and AnswerDocumentQuestion, inward."""
+"""Converts requests of AnswerImageQuestion and AnswerDocumentQuestion from protobuf to plain values."""
 
 import time
 from typing import Any
@@ -17,12 +17,12 @@ DocumentQuestion = pb.AnswerDocumentQuestionRequest | pb.StreamAnswerDocumentQue
 
 
 def image_question_ask(request: ImageQuestion, seconds: float | None) -> ImageQuestionAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return ImageQuestionAsk(**_shared(request, seconds), image=sent_media(request.image, "image"))
 
 
 def document_question_ask(request: DocumentQuestion, seconds: float | None) -> DocumentQuestionAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     size = request.page_size
     return DocumentQuestionAsk(
         **_shared(request, seconds),
@@ -34,7 +34,7 @@ def document_question_ask(request: DocumentQuestion, seconds: float | None) -> D
 
 
 def _shared(request: ImageQuestion | DocumentQuestion, seconds: float | None) -> dict[str, Any]:
-    """Returns the fields that all questions have."""
+    """Returns the fields of AnswerAsk."""
     streams = isinstance(request, pb.StreamAnswerImageQuestionRequest | pb.StreamAnswerDocumentQuestionRequest)
     wrong: list[Violation] = [*unknown_enum_numbers(request), *structure_violations(request.parameters)]
     return {
@@ -48,7 +48,7 @@ def _shared(request: ImageQuestion | DocumentQuestion, seconds: float | None) ->
 
 
 def _given(request: Any, name: str) -> Any:
-    """Returns an optional field, None where it is absent or the message has none of that name."""
+    """Returns the value of an optional field, or None if it is not set or the message has no such field."""
     return getattr(request, name) if name in request.DESCRIPTOR.fields_by_name and request.HasField(name) else None
 
 

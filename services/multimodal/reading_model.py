@@ -1,4 +1,4 @@
-"""A multimodal model that reads once, in memory and answering."""
+"""Loads a multimodal model that answers without generating, and makes its pipeline and verb."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ from services.multimodal.verb_set import MultimodalVerbs
 from services.plain_service import PlainService
 
 _DRAWN = (96, 128)
-"""Height and width of the image that a model is tried with."""
+"""Height and width of the test image that a model is tried out with at load."""
 _WORDS = ["Invoice", "No.", "12-a", "Total:", "30.50", "due", "in", "May"]
 
 
 @dataclass(frozen=True)
 class _Workbench:
-    """A loaded model with what its verb is made of."""
+    """A loaded model, and the parts that its verb is made of."""
 
     loaded: LoadedVisionModel
     settings: MultimodalSettings
@@ -48,13 +48,13 @@ class _Workbench:
 
     @property
     def field(self) -> ImageField:
-        """What reads an image of a request."""
+        """What reads an image of a request, with the limits of the settings."""
         settings = self.settings
         limits = ImageLimits(settings.media_bytes, settings.image_pixels)
         return ImageField(ImageReader(self.loaded.processor, limits), settings.max_image_tiles)
 
     def drawn(self) -> ImageInputs:
-        """Returns an image of noise: nothing in it is alike, so that no two places compute the same."""
+        """Returns the model's inputs for an image of noise: no two parts are equal, so that no error can hide."""
         height, width = _DRAWN
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         return self.field.reader.process(Image.fromarray(pixels))
@@ -62,10 +62,10 @@ class _Workbench:
     def pipeline(
         self, compute: Compute, tensors: dict[str, Tensor], limits: BatchLimits, admission: BatchAdmission
     ) -> Pipeline:
-        """Returns the way through the model, made faster where it then computes the same of what it is tried with.
+        """Returns the model's pipeline, after trying the model out on `tensors` and accelerating it.
 
         Raises:
-            ModelRefused: the model fails on it, or does not answer it the same way twice.
+            ModelRefused: the model fails, or gives different outputs for two equal inputs.
         """
         runner = ImageRunner(self.loaded, compute)
         try_out(self.loaded, lambda: list(runner.compute([tensors, tensors]).values()), "image")
@@ -74,7 +74,7 @@ class _Workbench:
 
 
 Served = tuple[Pipeline, MultimodalVerbs, int]
-"""The way through the model, what answers from it, and the tokens it reads at once."""
+"""The model's pipeline, its verbs, and its context length in tokens."""
 
 
 def load_reading_model(
@@ -84,7 +84,11 @@ def load_reading_model(
     metrics: EngineMetrics,
     warming: Callable[[], None],
 ) -> PlainService:
-    """Loads a model for one task. Raises ModelRefused."""
+    """Loads a model for one task and warms it up; `warming` is called between the two.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served for this task; the message says why.
+    """
     with metrics.loading("load"):
         if task not in _TASKS:
             raise ModelRefused(f"{checkpoint.source} writes nothing, so that --task {task.value} is not for it.")
@@ -147,4 +151,4 @@ _TASKS: dict[
     ),
     MultimodalTask.ANSWER_DOCUMENT_QUESTION: (_load_document_model, _finding, pb.TASK_ANSWER_DOCUMENT_QUESTION),
 }
-"""How a task's model is loaded, what is made of it, and what that is called in the contract."""
+"""For each task: the loader, the maker of pipeline and verbs, and the task's name in the contract."""

@@ -1,4 +1,4 @@
-"""MultimodalService over plain values: each RPC converts, asks its verb, and converts back."""
+"""Implements MultimodalService: each RPC converts its request, calls a verb and converts the result."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
     async def Generate(
         self, request: pb.MultimodalServiceGenerateRequest, context: Any
     ) -> pb.MultimodalServiceGenerateResponse:
-        """Generates text from a conversation with media and returns it whole."""
+        """Generates text from a conversation with media and returns it complete."""
         verb = self._able("Generate", self._ready(request.model).generator)
         async with _started(verb, conversation_ask(request, context.time_remaining())) as generation:
             return await whole_response(generation, self._served.identity, pb.MultimodalServiceGenerateResponse)
@@ -40,7 +40,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
                 yield event
 
     async def Caption(self, request: pb.CaptionRequest, context: Any) -> pb.CaptionResponse:
-        """Describes an image and returns the caption whole."""
+        """Describes an image and returns the complete caption."""
         verb = self._able("Caption", self._ready(request.model).captioner)
         async with _started(verb, caption_ask(request, context.time_remaining())) as generation:
             return await written_caption(generation, self._served.identity)
@@ -107,7 +107,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
 
 @asynccontextmanager
 async def _started(verb: Writer[Wish], wish: Wish) -> AsyncGenerator[Generation]:
-    """Starts a generation and frees its rows when the call ends, however it ends."""
+    """Starts a generation. Cancels it when the call ends for any reason, which frees its rows."""
     generation = await verb.start(wish)
     try:
         yield generation

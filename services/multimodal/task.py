@@ -1,4 +1,4 @@
-"""What a multimodal checkpoint is served for."""
+"""The tasks of multimodal models, and how a checkpoint's task is chosen."""
 
 from enum import Enum
 
@@ -9,19 +9,19 @@ from services.unserved import refuse_unserved
 
 
 class MultimodalTask(Enum):
-    """A task of a multimodal model. Values are those of `--task`."""
+    """A task of a multimodal model. The values are those of `--task`."""
 
     GENERATE = "generate"
     """From conversations with media."""
     CAPTION = "caption"
     ANSWER_IMAGE_QUESTION = "answer-image-question"
-    """By choosing among the answers it knows, or by writing one."""
+    """By choosing from the model's fixed answers, or by generating one."""
     ANSWER_DOCUMENT_QUESTION = "answer-document-question"
-    """By finding the answer among the words of a page, or by writing one."""
+    """By selecting the answer from the words of a page, or by generating one."""
 
 
 _LISTED_ELSEWHERE = {"AudioFlamingo3ForConditionalGeneration", "MusicFlamingoForConditionalGeneration"}
-"""By transformers with models that have an encoder for text, which these have not."""
+"""Models that transformers does not list as multimodal language models, although they are."""
 _BY_CLASS = {
     MultimodalTask.ANSWER_IMAGE_QUESTION: frozenset({"ViltForQuestionAnswering"}),
     MultimodalTask.ANSWER_DOCUMENT_QUESTION: frozenset(
@@ -32,10 +32,10 @@ _BY_CLASS = {
 
 
 def made_as(checkpoint: Checkpoint) -> str:
-    """Returns the class that a checkpoint was made as; empty if its configuration names none.
+    """Returns the class that a checkpoint's configuration names; empty if it names none.
 
     Raises:
-        ModelRefused: its configuration cannot be read, or is of a model that cannot be run here.
+        ModelRefused: its configuration cannot be read, or is of a model that is not supported (LayoutLMv2).
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -49,10 +49,10 @@ def made_as(checkpoint: Checkpoint) -> str:
 
 
 def choose_task(source: str, name: str, wanted: str) -> MultimodalTask:
-    """Returns what a checkpoint made as `name` is served for; `wanted` is a value of `--task`.
+    """Returns the task to serve for a checkpoint of the class `name`; `wanted` is the value of `--task`.
 
     Raises:
-        ModelRefused: that is no task known here.
+        ModelRefused: `wanted` is `auto`, and no task supports the class.
     """
     own = next((task for task, names in _BY_CLASS.items() if name in names), None)
     if own is not None and (own is MultimodalTask.GENERATE or wanted == "auto"):

@@ -1,4 +1,4 @@
-"""What a multimodal model can do, as the servicer sees it."""
+"""The interfaces of the multimodal verbs, as the servicer calls them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ Wish = TypeVar("Wish", contravariant=True)
 
 
 class Writer(Protocol[Wish]):
-    """A verb whose answer is generated."""
+    """A verb whose result is generated."""
 
     async def start(self, wish: Wish, /) -> Generation:
-        """Accepts a request."""
+        """Submits a request and returns its stream."""
         ...
 
 
 class ImageReader(Protocol):
-    """The verb AnswerImageQuestion of a model that chooses among the answers it knows."""
+    """The verb AnswerImageQuestion of a model that chooses from a fixed list of answers."""
 
     async def answer(self, ask: ImageQuestionAsk) -> Answer[Sequence[ChosenAnswer]]:
         """Returns answers, the best first."""
@@ -28,7 +28,7 @@ class ImageReader(Protocol):
 
 
 class DocumentReader(Protocol):
-    """The verb AnswerDocumentQuestion of a model that finds its answers among the words."""
+    """The verb AnswerDocumentQuestion of a model that selects answers from the words of a page."""
 
     async def answer(self, ask: DocumentQuestionAsk) -> Answer[Sequence[FoundAnswer]]:
         """Returns answers, the best first."""
@@ -37,7 +37,10 @@ class DocumentReader(Protocol):
 
 @dataclass(frozen=True)
 class MultimodalVerbs:
-    """What a loaded multimodal model can do. Questions of one kind it either answers by reading or by writing."""
+    """The verbs of a loaded multimodal model; None for each that it does not support.
+
+    For questions, a model has either a reader, which does not generate, or a writer, which does.
+    """
 
     generator: Writer[GenerationAsk] | None = None
     captioner: Writer[CaptionAsk] | None = None

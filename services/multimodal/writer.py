@@ -1,4 +1,4 @@
-"""A verb whose answer is generated."""
+"""Writer: a verb that turns its request into a generation request."""
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -9,28 +9,28 @@ from services.generation.ask import Generation, GenerationAsk
 Wish = TypeVar("Wish")
 
 _PROMPT = "prompt"
-"""What generators call what a model continues."""
+"""The field that violations of a generator name for the prompt."""
 
 
 class Starter(Protocol):
-    """Generates text."""
+    """A generator of text."""
 
     async def start(self, ask: GenerationAsk) -> Generation:
-        """Accepts a request."""
+        """Submits a request and returns its stream."""
         ...
 
 
 class Writer(Generic[Wish]):
-    """Makes a wish one for generated text."""
+    """Turns each request into a generation request and submits that."""
 
     def __init__(self, generator: Starter, make: Callable[[Wish], GenerationAsk], field: str) -> None:
-        """`field` is what the prompt comes from; violations are of it."""
+        """`field` is the request's field that the prompt is made from; violations of the prompt are reported for it."""
         self._generator = generator
         self._make = make
         self._field = field
 
     async def start(self, wish: Wish) -> Generation:
-        """Accepts the wish and returns its stream. Raises what TextGenerator.start raises."""
+        """Submits the request and returns its stream. Raises what TextGenerator.start raises."""
         try:
             return await self._generator.start(self._make(wish))
         except InvalidArgument as error:

@@ -1,4 +1,4 @@
-"""The edge of captions and answers that are generated, outward."""
+"""Converts generated captions and answers to protobuf."""
 
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ Answers = TypeVar("Answers", pb.AnswerImageQuestionResponse, pb.AnswerDocumentQu
 
 
 async def written_caption(generation: Generation, identity: common.ModelIdentity) -> pb.CaptionResponse:
-    """Reads a caption to its end and returns it as one message."""
+    """Reads a generation to its end and returns the captions as one message."""
     candidates, completed = await read_whole(generation)
     return pb.CaptionResponse(
         model=identity,
@@ -23,7 +23,7 @@ async def written_caption(generation: Generation, identity: common.ModelIdentity
 
 
 async def written_answers(generation: Generation, identity: common.ModelIdentity, kind: type[Answers]) -> Answers:
-    """Reads answers to their end and returns them as one message of that kind."""
+    """Reads a generation to its end and returns the answers as one message of the type `kind`."""
     candidates, completed = await read_whole(generation)
     answers: Any = (kind.Answer(text=each.text.strip(), generated=each) for each in candidates)
     return kind(

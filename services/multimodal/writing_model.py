@@ -1,4 +1,4 @@
-"""A model that writes about one picture, in memory and answering."""
+"""Loads an image-to-text model and makes its verbs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,7 +26,11 @@ from services.multimodal.writer import Writer
 def load_writing_model(
     checkpoint: Checkpoint, settings: MultimodalSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> GeneratingModel:
-    """Loads a model that writes about one picture. Raises ModelRefused."""
+    """Loads an image-to-text model and warms it up; `warming` is called between the two.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served; the message says why.
+    """
     with metrics.loading("load"):
         loaded = load_picture_model(checkpoint)
     warming()
@@ -48,7 +52,7 @@ def load_writing_model(
 
 
 def _tasks(loaded: LoadedModel, wanted: str) -> Sequence[MultimodalTask]:
-    """Returns what a model is served for: what was asked for, or what it was made for."""
+    """Returns the tasks to serve: that of `--task`, or those the model was trained for."""
     pictures = loaded.pictures
     assert pictures is not None
     if not pictures.reads_question:
@@ -83,5 +87,5 @@ def _verbs(loaded: LoadedModel, generator: PictureGenerator, tasks: Sequence[Mul
 
 
 def _id_of(loaded: LoadedModel, token: str) -> int | None:
-    """Returns the id of a token of the vocabulary; None if it has no such."""
+    """Returns the id of a token, or None if it is not in the vocabulary."""
     return loaded.tokenizer.get_vocab().get(token)

@@ -1,1 +1,1 @@
-"""The text service: one language model behind TextService."""
+"""The text service: serves one language model as TextService."""

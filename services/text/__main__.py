@@ -1,4 +1,4 @@
-"""`python -m services.text --model DIR_OR_HUB_ID`: one text model behind TextService."""
+"""`python -m services.text --model DIR_OR_HUB_ID`serves one text model as TextService."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from services.text.config import TextSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the service and returns its exit code; `arguments` are by default those of the process."""
+    """Runs the service and returns its exit code. `arguments` defaults to the process's command line."""
     from services.text.app import serve
 
     return rpc.main(TextSettings, serve, program="python -m services.text", arguments=arguments)

@@ -1,4 +1,4 @@
-"""Wiring of the text service: settings in, a serving process out."""
+"""Wires up the text service: turns settings into a running server."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ TEXT_SERVICE = "sensorium.v1.TextService"
 
 
 async def serve(settings: TextSettings) -> None:
-    """Serves until told to stop; as another rank than the first, runs what that tells it."""
+    """Serves until the process is asked to stop. With tensor parallelism, ranks above 0 only follow rank 0."""
     try:
         rank = started_rank(settings.tensor_parallel)
         if rank is not None and not rank.leads:
@@ -30,14 +30,14 @@ async def serve(settings: TextSettings) -> None:
 
 
 class TextService(ModelProcess[TextSettings]):
-    """One process's server and text model."""
+    """The gRPC server and the text model of one process."""
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__(settings, TEXT_SERVICE, TextServicer, load, adapters=tuple(settings.adapter_places))
 
 
 def load(settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]) -> LoadedService:
-    """Loads the model for what it was made for, or for what the settings say.
+    """Loads the model for the task in the settings; with `auto`, for the task its checkpoint was trained for.
 
     Raises:
         ModelRefused: the checkpoint cannot be served; the message says why.

@@ -1,4 +1,4 @@
-"""What the text service can be told."""
+"""Settings of the text service."""
 
 from typing import Literal
 
@@ -46,5 +46,5 @@ class TextSettings(GenerationSettings):
 
     @property
     def adapter_places(self) -> dict[str, str]:
-        """Where the adapters lie, by their names."""
+        """The path of each adapter, by its name."""
         return {name: place for name, _, place in (adapter.partition("=") for adapter in self.adapters)}

@@ -1,4 +1,7 @@
-"""`python -m services.text.follower`: a rank that the text service has started for a model over several GPUs."""
+"""`python -m services.text.follower`runs one rank above 0 of a tensor-parallel model.
+
+The text service starts these processes itself.
+"""
 
 import json
 import sys
@@ -16,24 +19,24 @@ from services.text.config import TextSettings
 
 
 def letter_to(rank: Rank, settings: TextSettings) -> str:
-    """Returns what the process of a rank is told, in a line."""
+    """Returns the line of JSON that the process of a rank reads from standard input."""
     return json.dumps({"rank": [rank.number, rank.size, rank.meeting], "settings": settings.model_dump(mode="json")})
 
 
 def follow(settings: TextSettings, rank: Rank) -> None:
-    """Runs a rank to its end. Raises ModelRefused."""
+    """Runs a rank until rank 0 ends. Raises ModelRefused if the model cannot be loaded."""
     adopt_library_logs()
     checkpoint = divided(checkpoint_of(settings), settings.device, rank)
     run_rank(checkpoint, engine_settings(settings), rank, step_seconds(settings))
 
 
 def step_seconds(settings: TextSettings) -> float:
-    """Returns how long an exchange within a step may take."""
+    """Returns the timeout, in seconds, of a collective operation within a step."""
     return min(settings.stuck_step_seconds, STEP_SECONDS)
 
 
 def main() -> int:
-    """Runs the rank that a letter on standard input tells of, and returns the process's exit code."""
+    """Runs the rank described on standard input, and returns the process's exit code."""
     letter = json.loads(live_while_led())
     settings = TextSettings(**letter["settings"])
     configure(settings.log_level, settings.log_format, calls=False, exception_messages=settings.log_exception_messages)

@@ -1,4 +1,4 @@
-"""Loads a text model that generates and makes its service."""
+"""Loads a generative text model and makes the service that answers with it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from services.text.verbs import text_verbs
 
 
 class _RankThreads(GenerationThreads):
-    """Those of a model that is divided among several processes, and those processes."""
+    """The engine's threads for a tensor-parallel model, together with the processes of the other ranks."""
 
     def __init__(self, engine: GenerationEngine, tokenizer: PreTrainedTokenizerBase, ranks: Leading) -> None:
         super().__init__(engine, tokenizer)
@@ -44,7 +44,7 @@ class _RankThreads(GenerationThreads):
 
 @dataclass(frozen=True)
 class GenerativeModel:
-    """A LoadedService."""
+    """A generative model ready to serve: see LoadedService."""
 
     model: LoadedModel
     built: BuiltEngine
@@ -68,7 +68,11 @@ def load_generative_model(
     metrics: EngineMetrics,
     warming: Callable[[], None],
 ) -> GenerativeModel:
-    """Loads a decoder, or an encoder and a decoder. Raises ModelRefused."""
+    """Loads a decoder-only or encoder-decoder model and warms it up; `warming` is called between the two.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served; the message says why.
+    """
     if settings.tensor_parallel == 1:
         return _load(checkpoint, settings, metrics, warming, None)
     size = settings.tensor_parallel
@@ -119,7 +123,7 @@ def _load(
 
 
 def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:
-    """Fills in what ModelService tells of what the model can do, and in which languages."""
+    """Fills in the model's tasks and languages for ModelService."""
     info.tasks[:] = [pb.TASK_GENERATE_TEXT]
     if verbs.summarizer is not None:
         info.tasks.append(pb.TASK_SUMMARIZE)

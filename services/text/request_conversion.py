@@ -1,4 +1,4 @@
-"""The edge of the text service, inward: requests of the contract as plain values, with what is wrong in their form."""
+"""Converts requests of Generate and StreamGenerate from protobuf to plain values, and checks their form."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from services.generation.structure_conversion import structure_violations
 
 
 def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, seconds: float | None) -> GenerationAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     which = request.WhichOneof("input")
     wrong = list(unknown_enum_numbers(request))
     if which is None:

@@ -1,4 +1,4 @@
-"""The edge of the text service, outward: plain values as messages of the contract."""
+"""Converts results of Tokenize and Detokenize to protobuf."""
 
 from itertools import islice
 
@@ -9,11 +9,11 @@ from services.engine.language.texts import EncodedText
 from services.engine.threads.turns import resting
 
 _TOGETHER = 4_096
-"""Tokens written at once, in a millisecond or two; a text may have a million."""
+"""Tokens converted in one call, which holds the GIL for one or two milliseconds. A text may have a million."""
 
 
 def immediate_timing(seconds: float) -> common.Timing:
-    """Returns the timing of a request that no queue held and no model worked on."""
+    """Returns the timing of a request that needed neither the queue nor the model."""
     return common.Timing(
         queue=duration(0), preprocess=duration(seconds), time_to_first_output=duration(seconds),
         compute=duration(0), total=duration(seconds),
@@ -21,7 +21,7 @@ def immediate_timing(seconds: float) -> common.Timing:
 
 
 def add_tokens(response: pb.TokenizeResponse, tokens: EncodedText) -> int:
-    """Adds the tokens of one text to an answer; returns how many."""
+    """Adds the tokens of one text to a response, and returns their number."""
     told, left = response.results.add(), resting(tokens)
     while some := [
         pb.TokenizeResponse.Token(id=t.id, piece=t.piece, special=t.special, start=t.start, end=t.end)

@@ -1,4 +1,4 @@
-"""TextService over plain values: each RPC converts, asks its verb, and converts back."""
+"""Implements TextService: each RPC converts its request, calls a verb and converts the result."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -25,12 +25,12 @@ class TextServicer(UnderstandingServicer):
         super().__init__(served)
 
     def _ready(self, model: str) -> TextVerbs:
-        """See VerbServicer; an adapter has verbs of its own."""
+        """See VerbServicer. If `model` names an adapter, returns the verbs of that adapter."""
         verbs = super()._ready(model)
         return verbs.adapters.get(model, verbs)
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
-        """Generates text and returns it whole."""
+        """Generates text and returns it complete."""
         async with self._generation(request, context) as generation:
             return await whole_response(generation, self._served.identity_of(request.model), pb.GenerateResponse)
 
@@ -68,7 +68,7 @@ class TextServicer(UnderstandingServicer):
         )
 
     async def Summarize(self, request: pb.SummarizeRequest, context: Any) -> pb.SummarizeResponse:
-        """Summarizes texts and returns the summaries whole."""
+        """Summarizes texts and returns complete summaries."""
         async with self._generations("Summarize", request, context) as generations:
             return await whole_texts(generations, self._served.identity_of(request.model), pb.SummarizeResponse)
 
@@ -82,7 +82,7 @@ class TextServicer(UnderstandingServicer):
                 yield event
 
     async def Translate(self, request: pb.TranslateRequest, context: Any) -> pb.TranslateResponse:
-        """Translates texts and returns the translations whole."""
+        """Translates texts and returns complete translations."""
         async with self._generations("Translate", request, context) as generations:
             return await whole_texts(generations, self._served.identity_of(request.model), pb.TranslateResponse)
 
@@ -97,7 +97,7 @@ class TextServicer(UnderstandingServicer):
 
     @asynccontextmanager
     async def _generations(self, rpc: str, request: TextsRequest, context: Any) -> AsyncGenerator[list[Generation]]:
-        """Starts a generation for each text and frees their rows when the call ends, however it ends."""
+        """Starts a generation for each text. Cancels them when the call ends for any reason, which frees their rows."""
         verbs = self._ready(request.model)
         verb = self._able(rpc, verbs.summarizer if rpc == "Summarize" else verbs.translator)
         generations = await verb.start(texts_ask(request, context.time_remaining()))
@@ -111,7 +111,7 @@ class TextServicer(UnderstandingServicer):
     async def _generation(
         self, request: pb.GenerateRequest | pb.StreamGenerateRequest, context: Any
     ) -> AsyncGenerator[Generation]:
-        """Starts a generation and frees its row when the call ends, however it ends."""
+        """Starts a generation. Cancels it when the call ends for any reason, which frees its row."""
         ask = generation_ask(request, context.time_remaining())
         generation = await self._able("Generate", self._ready(request.model).generator).start(ask)
         try:

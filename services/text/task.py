@@ -1,4 +1,4 @@
-"""What a text checkpoint is served for."""
+"""The tasks of text models, and how a checkpoint's task is chosen."""
 
 from enum import Enum
 
@@ -8,11 +8,11 @@ from services.unserved import refuse_unserved
 
 
 class TextTask(Enum):
-    """A task of a text model that reads once. Values are those of `--task`."""
+    """A task of a text encoder. The values are those of `--task`."""
 
     EMBED = "embed"
     CLASSIFY = "classify"
-    """By its own labels, by labels in the request if it was trained on inference, and ranking if it has one label."""
+    """With its own labels; also zero-shot if trained on natural language inference, and Rerank if it has one label."""
     CLASSIFY_TOKENS = "classify-tokens"
     ANSWER_QUESTION = "answer-question"
     FILL_MASK = "fill-mask"
@@ -28,15 +28,16 @@ _MASKS = frozenset(
     f"{kind}ForPreTraining"
     for kind in ("Albert", "Bert", "BigBird", "Ernie", "FNet", "MegatronBert", "MobileBert", "RoCBert")
 )
-"""These fill masks, and have another head that no service asks."""
+"""Classes with a masked language model head and a second head that is not used."""
 _GENERATING = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel", "ForSeq2SeqLM", "MTModel")
 
 
 def choose_task(checkpoint: Checkpoint, wanted: str) -> TextTask | None:
-    """Returns what the checkpoint is served for, or None for generation; `wanted` is a value of `--task`.
+    """Returns the task to serve, or None for generation; `wanted` is the value of `--task`.
 
     Raises:
-        ModelRefused: its configuration cannot be read, or it was made for what no service does.
+        ModelRefused: `wanted` is `auto`, and the checkpoint's configuration cannot be read or names a class that no
+            service supports.
     """
     if wanted != "auto":
         return None if wanted == "generate" else TextTask(wanted)

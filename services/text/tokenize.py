@@ -11,17 +11,17 @@ from services.engine.threads.preprocessing import Preprocessing
 from services.engine.threads.turns import give_way
 
 MOST_TOKENS = 1 << 20
-"""Of one request, either way."""
+"""The most tokens of one Tokenize or Detokenize request."""
 _CHARACTERS = 2
-"""More of them than this, for each token that a request may come to, are not even made into tokens."""
+"""Texts with more characters than this per token of the limit are refused before they are tokenized."""
 _MOST_TOLD = 1_000
-"""Wrong ids of one request: an error has room for a few dozen."""
+"""The most violations collected for one request; an error status can hold only a few dozen."""
 
 T = TypeVar("T")
 
 
 class TextTokenizer:
-    """Encodes and decodes batches; a batch is done whole or not at all."""
+    """Tokenizes and detokenizes the items of a request. If one item is invalid, the whole request fails."""
 
     def __init__(
         self, encoder: PromptEncoder, vocabulary_size: int, batch_items: int, preprocessing: Preprocessing
@@ -34,10 +34,10 @@ class TextTokenizer:
     async def tokenize(
         self, texts: list[str], convert: Callable[[EncodedText], T], *, add_special_tokens: bool
     ) -> list[T]:
-        """Returns what `convert` makes of the tokens of each text, in the thread that found them.
+        """Tokenizes each text, and returns the results of `convert`, which runs in the same preprocessing thread.
 
         Raises:
-            InvalidArgument: there are no texts or too many, or they come to too many characters or tokens.
+            InvalidArgument: there are no texts or too many, or they have too many characters or tokens.
         """
         self._require_batch("texts", len(texts))
         if (count := sum(map(len, texts))) > (most := _CHARACTERS * MOST_TOKENS):
@@ -45,10 +45,10 @@ class TextTokenizer:
         return await self._preprocessing.run(self._tokenize, texts, convert, add_special_tokens)
 
     async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
-        """Returns the text of each sequence of ids.
+        """Returns the text of each sequence of token ids.
 
         Raises:
-            InvalidArgument: there are no sequences or too many, too many ids, or some that are not in the vocabulary.
+            InvalidArgument: there are no sequences or too many, too many ids, or ids outside the vocabulary.
         """
         self._require_batch("sequences", len(sequences))
         if (count := sum(map(len, sequences))) > MOST_TOKENS:

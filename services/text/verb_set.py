@@ -1,4 +1,4 @@
-"""What a text model can do, as the servicer sees it."""
+"""The interfaces of the text verbs, as the servicer calls them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Generator(Protocol):
     """The verb Generate."""
 
     async def start(self, ask: GenerationAsk) -> Generation:
-        """Accepts a request."""
+        """Submits a request and returns its stream."""
         ...
 
 
@@ -40,11 +40,11 @@ class Tokenizer(Protocol):
     async def tokenize(
         self, texts: list[str], convert: Callable[[EncodedText], T], *, add_special_tokens: bool
     ) -> list[T]:
-        """Returns what becomes of the tokens of each text."""
+        """Tokenizes each text and returns the results of `convert`."""
         ...
 
     async def detokenize(self, sequences: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
-        """Returns texts."""
+        """Returns the text of each sequence of token ids."""
         ...
 
 
@@ -52,7 +52,7 @@ class TextsVerb(Protocol):
     """The verb Summarize or Translate."""
 
     async def start(self, ask: TextsAsk) -> list[Generation]:
-        """Accepts all texts of a request or none."""
+        """Submits all texts of a request or none, and returns the stream of each."""
         ...
 
 
@@ -60,7 +60,7 @@ class Embedder(Protocol):
     """The verb Embed."""
 
     async def embed(self, ask: EmbedAsk) -> Answer[Sequence[Vectors]]:
-        """Returns what each text is embedded as."""
+        """Returns the vectors of each text."""
         ...
 
 
@@ -68,7 +68,7 @@ class Reranker(Protocol):
     """The verb Rerank."""
 
     async def rerank(self, ask: RerankAsk) -> Answer[Sequence[RankedDocument]]:
-        """Returns documents, the most relevant first."""
+        """Returns the documents, the most relevant first."""
         ...
 
 
@@ -77,7 +77,7 @@ class Classifier(Protocol):
 
     @property
     def takes_labels(self) -> bool:
-        """Whether requests may bring labels of their own."""
+        """Whether requests may bring labels (zero-shot)."""
         ...
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Sequence[LabelScore]]]:
@@ -97,7 +97,7 @@ class QuestionAnswerer(Protocol):
     """The verb AnswerQuestion."""
 
     async def answer_question(self, ask: AnswerQuestionAsk) -> Answer[FoundAnswers]:
-        """Returns pieces of the context."""
+        """Returns answers: parts of the context, best first."""
         ...
 
 
@@ -105,13 +105,13 @@ class MaskFiller(Protocol):
     """The verb FillMask."""
 
     async def fill_mask(self, ask: FillMaskAsk) -> Answer[Sequence[Sequence[Sequence[MaskCandidate]]]]:
-        """Returns candidates for each masked place of each text."""
+        """Returns the candidates for each mask of each text."""
         ...
 
 
 @dataclass(frozen=True)
 class TextVerbs:
-    """What a loaded text model can do."""
+    """The verbs of a loaded text model; None for each that it does not support."""
 
     tokenizer: Tokenizer
     generator: Generator | None = None
@@ -124,4 +124,4 @@ class TextVerbs:
     question_answerer: QuestionAnswerer | None = None
     mask_filler: MaskFiller | None = None
     adapters: "Mapping[str, TextVerbs]" = field(default_factory=dict[str, "TextVerbs"])
-    """What it can do with each of the adapters beside it, by their names."""
+    """The verbs of each LoRA adapter that requests can name, by its name."""

@@ -1,4 +1,4 @@
-"""Puts together what a loaded model can do."""
+"""Makes the verbs of a loaded generative model."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def text_verbs(
     threads: GenerationThreads,
     settings: TextSettings,
 ) -> TextVerbs:
-    """Returns the verbs of a model and of the adapters beside it; `translations` are what it translates, if it does."""
+    """Returns the verbs of a model and of its named adapters; `translations` is None if it does not translate."""
 
     def verbs(own: LoadedModel, adapter: str = "") -> TextVerbs:
         return _verbs(own, built, translations, threads, settings, adapter)

@@ -1,1 +1,1 @@
-"""The vision service: one model of images behind VisionService."""
+"""The vision service: serves one image model as VisionService."""

@@ -1,4 +1,4 @@
-"""`python -m services.vision --model DIR_OR_HUB_ID`: one vision model behind VisionService."""
+"""`python -m services.vision --model DIR_OR_HUB_ID`serves one vision model as VisionService."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from services.vision.config import VisionSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the service and returns its exit code; `arguments` are by default those of the process."""
+    """Runs the service and returns its exit code. `arguments` defaults to the process's command line."""
     from services.vision.app import serve
 
     return rpc.main(VisionSettings, serve, program="python -m services.vision", arguments=arguments)

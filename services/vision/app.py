@@ -1,4 +1,4 @@
-"""Wiring of the vision service: settings in, a serving process out."""
+"""Wires up the vision service: turns settings into a running server."""
 
 from collections.abc import Callable
 
@@ -13,19 +13,19 @@ VISION_SERVICE = "sensorium.v1.VisionService"
 
 
 async def serve(settings: VisionSettings) -> None:
-    """Serves until told to stop."""
+    """Serves until the process is asked to stop."""
     await VisionService(settings).serve()
 
 
 class VisionService(ModelProcess[VisionSettings]):
-    """One process's server and vision model."""
+    """The gRPC server and the vision model of one process."""
 
     def __init__(self, settings: VisionSettings) -> None:
         super().__init__(settings, VISION_SERVICE, VisionServicer, load)
 
 
 def load(settings: VisionSettings, metrics: EngineMetrics, warming: Callable[[], None]) -> LoadedService:
-    """Loads the model for what it was made for, or for what the settings say.
+    """Loads the model for the task in the settings; with `auto`, for the task its checkpoint was trained for.
 
     Raises:
         ModelRefused: the checkpoint cannot be served; the message says why.

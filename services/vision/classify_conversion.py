@@ -1,4 +1,4 @@
-"""The edge of ClassifyImage, outward."""
+"""Converts results of ClassifyImage to protobuf."""
 
 from collections.abc import Sequence
 
@@ -10,5 +10,5 @@ from services.media.ask import Labelled
 
 
 def classify_response(answer: Answer[Sequence[Labelled]], identity: common.ModelIdentity) -> pb.ClassifyImageResponse:
-    """Returns the labels as a message."""
+    """Returns the response message for the labels of each image."""
     return pb.ClassifyImageResponse(results=map(classification, answer.result), **identified(answer, identity))

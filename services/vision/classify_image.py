@@ -1,4 +1,4 @@
-"""The verb ClassifyImage by the model's own labels."""
+"""The verb ClassifyImage for models with their own labels."""
 
 from torch import Tensor
 
@@ -9,12 +9,12 @@ from services.vision.image_list import ImageList
 
 
 def compute_logits(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `logits` `[images, labels]`; a Compute of ImageRunner."""
+    """Returns `logits`, `[images, labels]`. For ImageRunner."""
     return {"logits": loaded.model(**batch).logits}
 
 
 def own_labels(pipeline: Pipeline, loaded: LoadedVisionModel, images: ImageList) -> OwnLabelClassifier:
-    """Returns what classifies images, as transformers' pipeline reads the model's configuration."""
+    """Returns the classifier. It reads `problem_type` as transformers' image classification pipeline does."""
     kind = loaded.config.problem_type
     return OwnLabelClassifier(
         pipeline,

@@ -1,4 +1,4 @@
-"""What the vision service can be told."""
+"""Settings of the vision service."""
 
 from typing import Literal
 

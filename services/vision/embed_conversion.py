@@ -1,4 +1,4 @@
-"""The edge of EmbedImage, outward."""
+"""Converts results of EmbedImage to protobuf."""
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
@@ -8,7 +8,7 @@ from services.media.ask import Embedded
 
 
 def embed_response(answer: Answer[Embedded], identity: common.ModelIdentity) -> pb.EmbedImageResponse:
-    """Returns the embeddings as a message."""
+    """Returns the response message for the embeddings."""
     return pb.EmbedImageResponse(
         image_embeddings=[embedding(row[None]) for row in answer.result.media],
         text_embeddings=[embedding(row[None]) for row in answer.result.texts],

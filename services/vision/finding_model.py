@@ -1,4 +1,4 @@
-"""Models that find objects and regions in images."""
+"""Loaders and verbs of the tasks that find objects or regions in images."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,7 +38,7 @@ def _detecting_by_labels(bench: Workbench) -> Served:
 
 
 def _detector(bench: Workbench, vocabulary: Vocabulary, labels: Sequence[str]) -> tuple[Pipeline, ObjectDetector]:
-    """Returns what searches images, tried with these labels."""
+    """Returns the detector and its pipeline. The model is tried out with these labels; none for its own classes."""
     sought = vocabulary.sought(labels, [])
     assert sought is not None
     runner = ImageRunner(bench.loaded, vocabulary.compute)
@@ -91,4 +91,4 @@ MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
     VisionTask.ZERO_SHOT_DETECT: _detecting_by_labels,
     VisionTask.SEGMENT: _segmenting,
 }
-"""Return the verbs of a task, and what they run on."""
+"""For each task, makes the pipeline and the verbs from a loaded model."""

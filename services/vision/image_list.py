@@ -1,4 +1,4 @@
-"""The images of a request, decoded one by one with everything that is wrong about them."""
+"""Decodes the images of a request one by one and collects every violation."""
 
 import time
 from dataclasses import dataclass
@@ -15,13 +15,15 @@ from services.sent_media import SentMedia
 
 @dataclass(frozen=True)
 class ImageList:
-    """The field `images`, in which there must be some and may be `most`, or the field `image`."""
+    """Reads the repeated field `images`, or the single field `image`."""
 
     reader: ImageReader
     most: int
+    """The most images in one request."""
     most_length: int
-    """What the images of a request may come to for the model, in lengths of ModelInputs, and one of them by itself."""
+    """The most that all images of a request may cost, as the sum of `ModelInputs.length`."""
     longest: int
+    """The most that one image may cost, as `ModelInputs.length`."""
     field = "images"
     noun = "images"
 
@@ -30,9 +32,9 @@ class ImageList:
         items: list[Item] = []
         if not fewest <= len(sent.media) <= self.most:
             wrong.append(Violation("images", f"must hold {fewest} to {self.most} items, not {len(sent.media)}"))
-            return ReadMedia(items)  # so many are not looked at
+            return ReadMedia(items)  # decoding too many images would be wasted work
         for i, image in enumerate(sent.media):
-            if i:  # the first one is most often the only one
+            if i:  # most requests have one image, which should not wait here
                 hold_much()
             give_way()
             if sent.deadline is not None and time.monotonic() > sent.deadline:
@@ -45,5 +47,5 @@ class ImageList:
         return ReadMedia(items, images=len(items))
 
     def read_one(self, image: SentMedia, wrong: list[Violation], *, field: str = "image") -> ImageInputs | None:
-        """Returns what the model reads of an image, or None and adds what is wrong to `wrong`."""
+        """Returns the model's inputs for an image. Returns None if it is invalid, and appends violations to `wrong`."""
         return ImageField(self.reader, self.longest).read(image, wrong, field=field)

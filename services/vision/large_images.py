@@ -1,10 +1,10 @@
-"""What is made of large images takes much memory."""
+"""Limits how many large images are postprocessed at once, because their masks and depth maps take much memory."""
 
 from services.engine.media.output_image import LARGE
 from services.engine.threads.turns import hold_much
 
 
 def make_pixels(width: int, height: int) -> None:
-    """To be called before masks, depths or colours of so many pixels are made: of large ones, few are at a time."""
+    """Call before allocating an output of this many pixels. If it is large, waits until few others hold as much."""
     if width * height > LARGE:
         hold_much()

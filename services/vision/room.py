@@ -1,28 +1,28 @@
-"""What fits into a response."""
+"""Checks that results fit into a response message."""
 
 from dataclasses import dataclass
 
 from sensorium.errors import InvalidArgument, Violation
 
 _OTHER_FIELDS = 4096
-"""Bytes set aside for what a response holds beside its data."""
+"""Bytes reserved for the other fields of a response."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many bytes a message may have."""
+    """The size limit of a response message, in bytes."""
 
     message_bytes: int
 
     def holds(self, data_bytes: int) -> bool:
-        """Returns whether a response may hold so many bytes of data."""
+        """Returns whether a response can hold this many bytes of data."""
         return data_bytes + _OTHER_FIELDS <= self.message_bytes
 
     def check(self, data: bytes, advice: str) -> bytes:
-        """Returns the data.
+        """Returns the data unchanged if a response can hold it.
 
         Raises:
-            InvalidArgument: the response cannot hold it; `advice` says what to do.
+            InvalidArgument: it cannot; `advice` tells the caller what to do instead.
         """
         if self.holds(len(data)):
             return data

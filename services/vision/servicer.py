@@ -1,4 +1,4 @@
-"""VisionService over plain values: each RPC converts, asks its verb, and converts back."""
+"""Implements VisionService: each RPC converts its request, calls a verb and converts the result."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ from services.vision.verb_set import VisionVerbs
 class VisionServicer(VerbServicer[VisionVerbs]):
     """The RPCs of VisionService that this model serves; `services.handlers` refuses the others.
 
-    What may hold hundreds of thousands of numbers, labels or objects becomes a message off the event loop.
+    Responses that may hold hundreds of thousands of values are built in a thread, not on the event loop.
     """
 
     async def ClassifyImage(self, request: pb.ClassifyImageRequest, context: Any) -> pb.ClassifyImageResponse:
@@ -37,25 +37,25 @@ class VisionServicer(VerbServicer[VisionVerbs]):
         return await asyncio.to_thread(detect_response, answer, self._served.identity)
 
     async def SegmentImage(self, request: pb.SegmentImageRequest, context: Any) -> pb.SegmentImageResponse:
-        """Divides an image into regions."""
+        """Segments an image into regions."""
         verb = self._able("SegmentImage", self._ready(request.model).segmenter)
         answer = await verb.segment(segment_ask(request, context.time_remaining()))
         return await asyncio.to_thread(segment_response, answer, self._served.identity)
 
     async def EstimateDepth(self, request: pb.EstimateDepthRequest, context: Any) -> pb.EstimateDepthResponse:
-        """Estimates how far away every pixel is."""
+        """Estimates the depth of every pixel."""
         verb = self._able("EstimateDepth", self._ready(request.model).depth_estimator)
         answer = await verb.estimate(depth_ask(request, context.time_remaining()))
         return depth_response(answer, self._served.identity)
 
     async def TransformImage(self, request: pb.TransformImageRequest, context: Any) -> pb.TransformImageResponse:
-        """Makes a new image out of an image."""
+        """Makes a new image from an image."""
         verb = self._able("TransformImage", self._ready(request.model).transformer)
         answer = await verb.transform(transform_ask(request, context.time_remaining()))
         return transform_response(answer, self._served.identity)
 
     async def EmbedImage(self, request: pb.EmbedImageRequest, context: Any) -> pb.EmbedImageResponse:
-        """Embeds images, and texts, as vectors."""
+        """Embeds images and texts as vectors."""
         verb = self._able("EmbedImage", self._ready(request.model).embedder)
         sent = images_input(request, request.images, context.time_remaining())
         answer = await verb.embed(embed_ask(request, sent))

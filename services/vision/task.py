@@ -1,4 +1,4 @@
-"""What a vision checkpoint is served for."""
+"""The tasks of vision models, and how a checkpoint's task is chosen."""
 
 from enum import Enum
 
@@ -9,12 +9,12 @@ from services.media.made_for import classes, made_for
 
 
 class VisionTask(Enum):
-    """A task of a vision model. Values are those of `--task`."""
+    """A task of a vision model. The values are those of `--task`."""
 
     CLASSIFY = "classify"
-    """By its own labels."""
+    """With the model's own labels."""
     ZERO_SHOT_CLASSIFY = "zero-shot-classify"
-    """By labels in the request; such a model embeds images and texts too."""
+    """With labels in the request. Such a model can also embed images and texts."""
     DETECT = "detect"
     ZERO_SHOT_DETECT = "zero-shot-detect"
     SEGMENT = "segment"
@@ -43,9 +43,9 @@ _BY_CLASS = {
 
 
 def choose_task(checkpoint: Checkpoint, wanted: str) -> VisionTask:
-    """Returns what the checkpoint is served for; `wanted` is a value of `--task`.
+    """Returns the task to serve; `wanted` is the value of `--task`.
 
     Raises:
-        ModelRefused: its configuration cannot be read, or tells of no task that is known here.
+        ModelRefused: `wanted` is `auto`, and the checkpoint's configuration cannot be read or names no supported class.
     """
     return VisionTask(wanted) if wanted != "auto" else made_for(checkpoint, _BY_CLASS, "vision task")

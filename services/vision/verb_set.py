@@ -1,4 +1,4 @@
-"""What a vision model can do, as the servicer sees it."""
+"""The interfaces of the vision verbs, as the servicer calls them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ImageClassifier(Protocol):
 
     @property
     def takes_labels(self) -> bool:
-        """Whether requests bring the labels, or the model has its own."""
+        """True if each request must bring labels; False if the model has its own."""
         ...
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labelled]]:
@@ -29,7 +29,7 @@ class ImageEmbedder(Protocol):
     """The verb EmbedImage."""
 
     async def embed(self, ask: EmbedAsk) -> Answer[Embedded]:
-        """Returns what each image and each text is embedded as."""
+        """Returns the vectors of the images and texts."""
         ...
 
 
@@ -37,7 +37,7 @@ class DepthEstimator(Protocol):
     """The verb EstimateDepth."""
 
     async def estimate(self, ask: DepthAsk) -> Answer[Depth]:
-        """Returns the depth of each pixel."""
+        """Returns the depth of each pixel of the image."""
         ...
 
 
@@ -54,7 +54,7 @@ class ObjectDetector(Protocol):
 
     @property
     def takes_labels(self) -> bool:
-        """Whether requests bring the labels, or the model has its own."""
+        """True if each request must bring labels; False if the model has its own."""
         ...
 
     async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
@@ -72,7 +72,7 @@ class ImageSegmenter(Protocol):
 
 @dataclass(frozen=True)
 class VisionVerbs:
-    """What a loaded vision model can do."""
+    """The verbs of a loaded vision model; None for each that it does not support."""
 
     classifier: ImageClassifier | None = None
     embedder: ImageEmbedder | None = None

@@ -1,4 +1,4 @@
-"""A vision model, in memory and answering."""
+"""Loads a vision model and makes its pipeline and verbs."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,7 +37,7 @@ from services.vision.verb_set import VisionVerbs
 from services.vision.workbench import Workbench
 
 _SENTENCE = "This is a photo of {}."
-"""What labels of a request stand in."""
+"""Default hypothesis template: the sentence that labels of a request are put into."""
 
 Served = tuple[Pipeline, VisionVerbs, Sequence[pb.Task.ValueType]]
 
@@ -49,7 +49,13 @@ def load_vision_service(
     metrics: EngineMetrics,
     warming: Callable[[], None],
 ) -> PlainService:
-    """Loads a model for one task. Raises ModelRefused."""
+    """Loads a model for one task and warms it up.
+
+    `warming` is called between the two.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served for this task; the message says why.
+    """
     with metrics.loading("load"):
         loaded = _LOADERS[task](checkpoint)
     warming()
@@ -66,7 +72,7 @@ def load_vision_service(
 
 
 def _comparing(bench: Workbench) -> Served:
-    """Returns what a model of images and texts does, whichever of its two tasks was asked for."""
+    """Serves a joint image and text model (CLIP, SigLIP). It gets both of its tasks, whichever was chosen."""
     joint, drawn = JointModel(bench.loaded), bench.drawn()
     joint.check(drawn.tensors, bench.loaded)
     pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
@@ -140,4 +146,4 @@ _MAKERS: dict[VisionTask, Callable[[Workbench], Served]] = {
     VisionTask.EMBED: _embedding,
     **finding.MAKERS,
 }
-"""Return the verbs of a task, and what they run on."""
+"""For each task, makes the pipeline and the verbs from a loaded model."""

@@ -1,4 +1,4 @@
-"""What the verbs of every task are made of."""
+"""The Workbench: the parts that the verbs of every vision task are made of."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from services.vision.image_list import ImageList
 from services.vision.room import Room
 
 _DRAWN = (96, 128)
-"""Height and width of the image that a model is tried with."""
+"""Height and width of the test image that a model is tried out with at load."""
 
 
 @dataclass(frozen=True)
 class Workbench:
-    """A loaded model with what reads images for it."""
+    """A loaded model, the reader of its images, and the process's settings and metrics."""
 
     loaded: LoadedVisionModel
     reader: ImageReader
@@ -38,12 +38,13 @@ class Workbench:
     metrics: EngineMetrics
 
     def pipeline(self, compute: Compute, probes: Sequence[ModelInputs] | None = None) -> Pipeline:
-        """Returns the way through the model, made faster where it then computes the same. There is one for each model.
+        """Returns the pipeline of the model, after trying the model out and accelerating it. Call it once for a model.
 
-        `probes` are what it is tried with, each by itself; an image unless given.
+        The model is tried with each of `probes` separately; by default with one image of noise. An acceleration is kept
+        only if the outputs stay the same.
 
         Raises:
-            ModelRefused: the model fails on them, or does not answer them the same way twice.
+            ModelRefused: the model fails on a probe, or gives different outputs for two equal ones.
         """
         runner = ImageRunner(self.loaded, compute)
 
@@ -54,9 +55,9 @@ class Workbench:
         return self.pipeline_of(runner, run)
 
     def pipeline_of(self, runner: BatchRunner, run: Callable[[], Sequence[Tensor]]) -> Pipeline:
-        """Returns the way through the model by a runner of its own, as `pipeline` does.
+        """Returns the pipeline like `pipeline`, but with a given runner.
 
-        `run` returns what the runner makes of two equal items side by side, `[2, ...]` each.
+        `run` returns the runner's outputs for a batch of two equal items, each `[2, ...]`.
         """
         try_out(self.loaded, run, "image")
         settings = self.settings
@@ -68,10 +69,10 @@ class Workbench:
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
     def drawn(self) -> ImageInputs:
-        """Returns an image of noise: nothing in it is alike, so that no two places compute the same.
+        """Returns the model's inputs for an image of noise: no two parts are equal, so that no error can hide.
 
         Raises:
-            ModelRefused: the processor makes nothing of it.
+            ModelRefused: the image processor fails on it.
         """
         height, width = _DRAWN
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -81,17 +82,17 @@ class Workbench:
             raise ModelRefused(f"The processor of {self.loaded.architecture} fails: an image {refused}.") from refused
 
     def tried(self, compute: Compute, image: ImageInputs) -> dict[str, Tensor]:
-        """Returns the output for an image, as ImageRunner gives it."""
+        """Returns the model's output for one image, without a batch dimension."""
         (output,) = ImageRunner(self.loaded, compute).run([Item(image)])
         return output
 
     @property
     def images(self) -> ImageList:
-        """The images of a request."""
+        """What reads the images of a request, with the limits of the settings."""
         settings = self.settings
         return ImageList(self.reader, settings.max_batch_items, settings.max_queued_images, settings.max_batch_images)
 
     @property
     def room(self) -> Room:
-        """What fits into a response."""
+        """The size limit of a response."""
         return Room(self.settings.message_bytes)

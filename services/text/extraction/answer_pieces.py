@@ -1,4 +1,4 @@
-"""Turns spans of a context's tokens into texts."""
+"""Turns spans of tokens of a context into answer texts, extended to whole words."""
 
 import unicodedata
 
@@ -11,20 +11,20 @@ from services.engine.threads.turns import give_way, resting
 Integers = NDArray[np.intp]
 
 _UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x10FFFF))
-"""Scripts that put no spaces between words: Thai and Lao, Burmese, Khmer, and those of East Asia."""
+"""Code points of scripts without spaces between words: Thai and Lao, Burmese, Khmer, and those of East Asia."""
 _WORD = "LMN"
-"""Unicode categories of what words are made of: letters, marks, numbers."""
+"""First letters of the Unicode categories of characters in words: letters, marks, numbers."""
 _BASE = 0x9E3779B97F4A7C15
 
 
 class ContextPieces:
-    """A context and its tokens. The text of a span is extended to whole words, as tokens may be parts of words.
+    """A context and its tokens. A span's text is extended to whole words, because a token may be part of a word.
 
-    Space around it is left out. In scripts without spaces between words it is not extended.
+    Surrounding whitespace is stripped. In scripts without spaces between words, a span is not extended.
     """
 
     def __init__(self, text: str, tokens: TextTokens) -> None:
-        """`tokens` are those of the context alone, with offsets."""
+        """`tokens` are those of the context only, and have offsets."""
         assert tokens.offsets is not None
         self.text = text
         points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
@@ -43,23 +43,23 @@ class ContextPieces:
 
     @property
     def is_blank(self) -> bool:
-        """Whether no span holds more than space."""
+        """Whether every span is empty or whitespace."""
         return not (self._starts < self._ends).any()
 
     def edges(self, first: Integers, last: Integers) -> tuple[Integers, Integers]:
-        """Returns start and end in code points of the texts of spans, given their first and last tokens.
+        """Returns the start and end, in code points, of the texts of spans, given their first and last tokens.
 
-        An empty text has a start that is not before its end.
+        If a span's text is empty, its start is not less than its end.
         """
         return self._starts[first], self._ends[last]
 
     def fingerprints(self, starts: Integers, ends: Integers) -> NDArray[np.uint64]:
-        """Returns a hash of each text between these edges."""
+        """Returns a hash of the text between each start and end. Equal texts have equal hashes."""
         return (self._sums[ends] - self._sums[starts]) * self._inverses[starts]
 
 
 def _whole_words(offsets: Integers, inside: NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    """Returns starts and ends of tokens, moved to the edges of the words that they cut; `inside` marks words."""
+    """Returns token starts and ends, moved outwards to word edges; `inside` marks the characters of words."""
     begins = inside & ~np.insert(inside[:-1], 0, False)[: len(inside)]
     runs = np.flatnonzero(begins)
     stops = np.flatnonzero(inside & ~np.append(inside[1:], False)[: len(inside)]) + 1

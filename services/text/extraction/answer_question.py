@@ -1,4 +1,4 @@
-"""The verb AnswerQuestion: extractive, from a context of any length."""
+"""The verb AnswerQuestion: extractive question answering over a context that may be longer than the model's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,36 +29,37 @@ _ANSWER_TOKENS = 30
 
 @dataclass(frozen=True, eq=False)
 class _Searched:
-    """A window with where the tokens of the context are in it."""
+    """The model's inputs for one window: question and part of the context."""
 
     tokens: TextTokens
     wanted: slice
+    """The positions of the context's tokens."""
     has_null: bool
-    """Whether the window's first token is wanted too, which stands for no answer."""
+    """Whether the logits of the first token are needed too: it stands for "no answer"."""
 
 
 def read_span_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Floats]:
-    """Returns the logits `[tokens, 2]` of each item's wanted tokens, as first and last of an answer; for TextRunner."""
+    """Returns start and end logits, `[tokens, 2]`, of the wanted tokens of each item. For TextRunner."""
     both = torch.stack([output.start_logits, output.end_logits], dim=-1)
     wanted: list[_Searched] = [item.inputs for item in items]
     return apart([torch.cat([row[: int(of.has_null)], row[of.wanted]]) for row, of in zip(both, wanted, strict=True)])
 
 
 class QuestionAnswerer:
-    """Finds answers, with the scores of WindowScores and the texts of ContextPieces."""
+    """Finds answers in a context, reading it in overlapping windows."""
 
     def __init__(self, pipeline: Pipeline, reader: TextReader, most_tokens: int) -> None:
-        """Makes one that reads up to `most_tokens` for a request."""
+        """`most_tokens` is the most that all windows of a request may hold together."""
         self._pipeline = pipeline
         self._reader = reader
         self._limit = LengthLimit(most_tokens, "context")
 
     async def answer_question(self, ask: AnswerQuestionAsk) -> Answer[FoundAnswers]:
-        """Returns the best answers.
+        """Returns the best answers, the highest score first. Scores are as in WindowScores, texts as in ContextPieces.
 
         Raises:
-            InvalidArgument: question or context are empty, the question leaves too little room for the context, that
-                holds nothing to read or is too long, or an option is out of range or does not go with the model.
+            InvalidArgument: question or context are empty, the question leaves too little room for the context, the
+                context is blank or too long, or an option is out of range or not supported by the model.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -87,7 +88,7 @@ class QuestionAnswerer:
         return Prepared(items, lambda outputs: _finish(ask, shown, pieces, has_null, outputs), total)
 
     def _read(self, ask: AnswerQuestionAsk, context: str, wrong: list[Violation]) -> tuple[TextTokens, int]:
-        """Returns question and context as read together, whole, and the overlap of their windows."""
+        """Returns the tokens of question and whole context together, and the overlap of the windows in tokens."""
         most = self._reader.context_tokens
         whole = TextTokens([], [], offsets=[])
         with collecting(wrong):

@@ -1,4 +1,4 @@
-"""The best answers in the windows of a context: the spans of tokens with the highest scores."""
+"""Finds the best answers in the windows of a context: the token spans with the highest scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from services.text.understanding.ask import FoundAnswer
 Integers = NDArray[np.intp]
 
 _MORE = 4
-"""When too few of the best spans differ as text, so many times as many are looked at."""
+"""Factor by which the number of candidate spans grows while too few of them have distinct texts."""
 
 
 @dataclass(frozen=True)
 class WindowScores:
-    """How likely each token of a window is the first and the last of the answer.
+    """The probabilities of each token of a window to be the first or the last of the answer.
 
-    As the question answering pipeline of transformers 4 has it: a softmax over the window's tokens of the context and
-    its first token, which stands for no answer. An answer's score is its first token's probability times its last's.
+    As in the question answering pipeline of transformers 4, they are softmaxes over the window's context tokens and
+    the first token, which stands for "no answer". An answer's score is P(first token) × P(last token).
     """
 
     start: int
-    """Index of its first token among the context's."""
+    """Index in the context of the window's first context token."""
     firsts: Floats
     lasts: Floats
-    """Both `[tokens of the context]`."""
+    """`firsts` and `lasts` are float32, `[context tokens of the window]`."""
     none: float
-    """Probability of no answer; 0 where the model has no token for it."""
+    """Score of "no answer"; 0 if the model has no token for it."""
 
     @classmethod
     def of(cls, start: int, logits: Floats, *, has_null: bool) -> "WindowScores":
-        """Returns the scores for logits `[tokens, 2]` of the context; if `has_null`, after those of no answer."""
+        """Makes scores from logits `[tokens, 2]`. If `has_null`, the first row is that of the "no answer" token."""
         chances = softmax(logits.T)
         null = chances[:, 0].prod() if has_null else 0.0
         firsts, lasts = chances[:, 1:] if has_null else chances
@@ -45,7 +45,7 @@ class WindowScores:
 def best_answers(
     windows: Sequence[WindowScores], pieces: ContextPieces, most_tokens: int, count: int
 ) -> list[FoundAnswer]:
-    """Returns the best answers of at most `most_tokens`, no two of the same text; fewer if there are no more."""
+    """Returns up to `count` answers of at most `most_tokens`, best first and with distinct texts."""
     found: dict[str, FoundAnswer] = {}
     for window in windows:
         give_way()
@@ -76,9 +76,9 @@ def _of_window(window: WindowScores, pieces: ContextPieces, most_tokens: int, co
 
 
 def _stretches(window: WindowScores, most_tokens: int) -> Floats:
-    """Returns the scores of all spans in a flat array: of one token, by their first token; then of two, and so on.
+    """Returns the scores of all spans in a flat array: first spans of one token by position, then of two, and so on.
 
-    Spans that would end after the window score -1.
+    Spans that would end behind the window have the score -1.
     """
     count = len(window.firsts)
     scores = np.full((most_tokens, count), -1, dtype=np.float32)
@@ -88,7 +88,7 @@ def _stretches(window: WindowScores, most_tokens: int) -> Floats:
 
 
 def _highest(scores: Floats, count: int) -> Integers:
-    """Returns the indices of the `count` highest scores, best first, equal ones in order. None of them is -1."""
+    """Returns the indices of up to `count` highest scores, best first, ties in order. Scores of -1 are left out."""
     least = np.partition(scores, -count)[-count] if count < scores.size else 0.0
     places = np.flatnonzero(scores >= max(least, 0.0))
     return places[np.argsort(-scores[places], kind="stable")][:count]

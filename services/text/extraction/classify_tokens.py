@@ -1,4 +1,4 @@
-"""The verb ClassifyTokens."""
+"""The verb ClassifyTokens: token classification, such as named entity recognition, with tokens joined to spans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,33 +23,33 @@ from services.text.understanding.length_limit import LengthLimit
 from services.text.understanding.text_list import TextList
 
 _OVERLAP = 8
-"""Neighbouring windows share this part of the context."""
+"""By default, neighbouring windows share the model's context divided by this."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Labelled:
-    """A text, or a window of one, with where the tokens are whose labels are wanted."""
+    """The model's inputs for a text or a window of it, and the positions of the tokens to label."""
 
     tokens: TextTokens
     wanted: slice
 
 
 def read_token_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Floats]:
-    """Returns the logits `[tokens, labels]` of each item's own tokens; for TextRunner."""
+    """Returns the logits, `[tokens, labels]`, of the wanted tokens of each item. For TextRunner."""
     return apart([row[item.inputs.wanted] for row, item in zip(output.logits, items, strict=True)])
 
 
 class TokenClassifier:
-    """Labels batches; a batch is done whole or not at all.
+    """Labels the tokens of a request's texts. If one text is invalid, the whole request fails.
 
-    A text that is longer than the context is read in windows, and each token labelled by the window that shows most of
-    the text around it.
+    A text longer than the model's context is read in overlapping windows. Each token gets its label from the window
+    that has most context around it.
     """
 
     def __init__(
         self, pipeline: Pipeline, reader: TextReader, spans: SpanMaker, texts: TextList, most_tokens: int
     ) -> None:
-        """Makes one that reads up to `most_tokens` for a request."""
+        """`most_tokens` is the most that all windows of a request may hold together."""
         self._pipeline = pipeline
         self._reader = reader
         self._spans = spans
@@ -57,7 +57,7 @@ class TokenClassifier:
         self._limit = LengthLimit(most_tokens, texts.name)
 
     async def classify_tokens(self, ask: ClassifyTokensAsk) -> Answer[Sequence[Sequence[LabelledSpan]]]:
-        """Returns the labelled spans of each text, in its order.
+        """Returns the labelled spans of each text, in text order.
 
         Raises:
             InvalidArgument: there are no texts or too many, some are empty, they are too long together, or an

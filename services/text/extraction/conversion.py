@@ -1,4 +1,4 @@
-"""The edge of ClassifyTokens, AnswerQuestion and FillMask, both ways."""
+"""Converts requests and results of ClassifyTokens, AnswerQuestion and FillMask between protobuf and plain values."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ _AGGREGATIONS = {
 
 
 def classify_tokens_ask(request: pb.ClassifyTokensRequest, seconds: float | None) -> ClassifyTokensAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return ClassifyTokensAsk(
         input=texts_input(request, request.texts, seconds),
         aggregation=_AGGREGATIONS.get(request.aggregation, "SIMPLE"),
@@ -39,14 +39,14 @@ def classify_tokens_ask(request: pb.ClassifyTokensRequest, seconds: float | None
 def classify_tokens_response(
     answer: Answer[Sequence[Sequence[LabelledSpan]]], identity: common.ModelIdentity
 ) -> pb.ClassifyTokensResponse:
-    """Returns the spans of each text as a message."""
+    """Returns the response message for the spans of each text."""
     kind = pb.ClassifyTokensResponse
     lists = (kind.SpanList(spans=(kind.Span(**vars(span)) for span in spans)) for spans in answer.result)
     return kind(results=lists, **identified(answer, identity))
 
 
 def answer_question_ask(request: pb.AnswerQuestionRequest, seconds: float | None) -> AnswerQuestionAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return AnswerQuestionAsk(
         input=texts_input(request, [request.context], seconds),
         question=request.question,
@@ -58,14 +58,14 @@ def answer_question_ask(request: pb.AnswerQuestionRequest, seconds: float | None
 
 
 def answer_question_response(answer: Answer[FoundAnswers], identity: common.ModelIdentity) -> pb.AnswerQuestionResponse:
-    """Returns the answers as a message."""
+    """Returns the response message for the answers."""
     kind = pb.AnswerQuestionResponse
     answers = (kind.Answer(**vars(found)) for found in answer.result.answers)
     return kind(answers=answers, no_answer_score=answer.result.no_answer_score, **identified(answer, identity))
 
 
 def fill_mask_ask(request: pb.FillMaskRequest, seconds: float | None) -> FillMaskAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return FillMaskAsk(
         input=texts_input(request, request.texts, seconds, request.truncation),
         mask=given(request, "mask"),
@@ -77,7 +77,7 @@ def fill_mask_ask(request: pb.FillMaskRequest, seconds: float | None) -> FillMas
 def fill_mask_response(
     answer: Answer[Sequence[Sequence[Sequence[MaskCandidate]]]], identity: common.ModelIdentity
 ) -> pb.FillMaskResponse:
-    """Returns the candidates of each masked place of each text as a message."""
+    """Returns the response message for the candidates of each mask of each text."""
     kind = pb.FillMaskResponse
 
     def place(candidates: Sequence[MaskCandidate]) -> pb.FillMaskResponse.MaskedPlace:

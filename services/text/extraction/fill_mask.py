@@ -1,4 +1,4 @@
-"""The verb FillMask."""
+"""The verb FillMask: the likeliest tokens for the masked positions of texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,45 +21,47 @@ from services.text.understanding.text_list import TextList, collecting, require_
 
 _CANDIDATES = 5
 _FRAME_BYTES = 32
-"""What a candidate takes of a message beside its texts."""
+"""Bytes of a candidate in a response message, not counting its texts."""
 
 Places = Sequence[Sequence[MaskCandidate]]
+"""The candidates, best first, of each masked position of one text."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Masked:
-    """A text with its masked places among its tokens, and which candidates are wanted for each."""
+    """The model's inputs for a text, its masked positions, and how many candidates are wanted for each."""
 
     tokens: TextTokens
     places: Sequence[int]
+    """Indices of the mask tokens."""
     targets: Sequence[int]
-    """Token ids; none for the whole vocabulary."""
+    """Token ids to choose from; empty: the whole vocabulary."""
     top_k: int
 
 
 @dataclass(frozen=True)
 class Likeliest:
-    """The likeliest candidates of one place, best first."""
+    """The likeliest tokens for one masked position, best first."""
 
     token_ids: list[int]
     scores: list[float]
 
 
 class CandidateReader:
-    """Takes the candidates of masked places out of a model's output; for TextRunner."""
+    """Reads the candidates for masked positions from a model's output. For TextRunner."""
 
     def __init__(self, rows: ChosenRows) -> None:
         self._rows = rows
 
     def focus(self, batch: TextBatch, items: Sequence[Item]) -> None:
-        """Chooses the masked places."""
+        """Lets the model's head compute logits for the masked positions only, if it supports that."""
         places = [item.inputs.places for item in items]
         self._rows.want(places, batch.input_ids.device)
 
     def read(self, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[list[Likeliest]]:
-        """Returns the likeliest candidates of each item's places.
+        """Returns the likeliest candidates for each masked position of each item.
 
-        They are chosen before they leave the device: all scores of a place are as many as the vocabulary has tokens.
+        They are selected on the device, because copying the scores of the whole vocabulary would be slow.
         """
         wanted: list[_Masked] = [item.inputs for item in items]
         rows = self._rows.taken(output.logits).split([len(of.places) for of in wanted])
@@ -78,12 +80,12 @@ def _likeliest(logits: Tensor, wanted: _Masked) -> list[Likeliest]:
 
 
 class MaskFiller:
-    """Fills batches; a batch is done whole or not at all."""
+    """Fills the masks in the texts of a request. If one text is invalid, the whole request fails."""
 
     def __init__(
         self, pipeline: Pipeline, masks: MaskReader, targets: MaskTargets, texts: TextList, most_bytes: int
     ) -> None:
-        """Makes one whose responses may hold `most_bytes`."""
+        """`most_bytes` is the most that a response's candidates may take."""
         self._pipeline = pipeline
         self._masks = masks
         self._targets = targets
@@ -91,11 +93,11 @@ class MaskFiller:
         self._most_bytes = most_bytes
 
     async def fill_mask(self, ask: FillMaskAsk) -> Answer[Sequence[Places]]:
-        """Returns the candidates of each masked place of each text.
+        """Returns the candidates for each masked position of each text.
 
         Raises:
-            InvalidArgument: there are no texts or too many; some have no masked place, are too long or would lose one;
-                targets are not one token each; or an option is out of range.
+            InvalidArgument: there are no texts or too many; a text has no mask, is too long, or would lose a mask by
+                truncation; a target is not a single token; or an option is out of range.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -138,6 +140,6 @@ class MaskFiller:
         ]
 
     def _candidate_bytes(self, text: MaskedText) -> int:
-        """Returns how much of a message one candidate for each place of a text takes at most."""
+        """Returns the most bytes that one candidate for each mask of a text can take in a response message."""
         each = len(text.text.encode()) + 2 * self._targets.longest_bytes + _FRAME_BYTES
         return len(text.places) * each

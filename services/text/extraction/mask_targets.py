@@ -1,4 +1,4 @@
-"""Which tokens the targets of FillMask are."""
+"""Finds the token ids of the targets of FillMask."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,18 +9,18 @@ from sensorium.errors import Violation
 
 
 class MaskTargets:
-    """Finds targets in one vocabulary."""
+    """Looks up targets in the vocabulary of one tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, vocabulary_size: int) -> None:
-        """Takes the tokenizer, and how many tokens the model scores."""
+        """`vocabulary_size` is the number of tokens that the model has logits for."""
         self._tokenizer: Any = tokenizer
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self.vocabulary_size = vocabulary_size
         self.longest_bytes = max((len(piece.encode()) for piece in self._vocabulary), default=0)
-        """Of what a token is spelled as, in UTF-8."""
+        """Length in UTF-8 of the longest token, as spelled in the vocabulary."""
 
     def ids(self, targets: Sequence[str], wrong: list[Violation]) -> list[int]:
-        """Returns the token ids of the targets, each once. Adds to `wrong` those that are not one token."""
+        """Returns the token ids of the targets without duplicates. A target that is not one token is a violation."""
         found: list[int] = []
         for i, target in enumerate(targets):
             token_id = self._id(target)
@@ -31,7 +31,7 @@ class MaskTargets:
         return list(dict.fromkeys(found))
 
     def _id(self, target: str) -> int | None:
-        """Returns the token that is spelled so in the vocabulary, or else that the text comes to."""
+        """Returns the token spelled like this in the vocabulary, or the only token the text encodes to; else None."""
         token_id = self._vocabulary.get(target)
         if token_id is None:
             ids: list[int] = self._tokenizer(target, add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""Masked places of a text: where they are in it and among its tokens, and the text with one of them filled."""
+"""Reads texts with masks: finds each mask in the text and among the tokens, and fills it with a token."""
 
 import re
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from services.engine.language.texts import Truncation
 
 @dataclass(frozen=True)
 class MaskedText:
-    """A text with its masked places, in order."""
+    """A text and its masks, in text order."""
 
     text: str
-    """As it was sent."""
+    """The text as it was sent."""
     tokens: TextTokens
     places: Sequence[int]
-    """Where each is among the tokens."""
+    """The index of each mask among `tokens`."""
     spans: Sequence[tuple[int, int]]
-    """Code points of the text that each takes."""
+    """The start and end of each mask in `text`, in code points."""
 
 
 class MaskReader:
-    """Reads texts with masked places for one tokenizer, which has a mask token."""
+    """Reads texts with masks for a tokenizer that has a mask token."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, reader: TextReader) -> None:
         fast: Any = tokenizer
@@ -39,14 +39,14 @@ class MaskReader:
         self._continuing: str = getattr(model, "continuing_subword_prefix", None) or ""
         added = self._tokenizer.added_tokens_decoder.get(self._mask_id)
         self._takes_space = added is not None and added.lstrip
-        """Whether the mask stands for the space in front of it too."""
+        """Whether the mask token absorbs the whitespace in front of it."""
         self._anchor: list[int] = self._tokenizer("a", add_special_tokens=False)["input_ids"]
 
     def read(self, text: str, mask: str, truncation: Truncation, *, field: str) -> MaskedText:
-        """Returns a text in which `mask`, which is not empty, marks the places.
+        """Returns the tokens and masks of a text; `mask` is the non-empty string that marks a mask in it.
 
         Raises:
-            InvalidArgument: it has none, is too long, or would lose one.
+            InvalidArgument: the text has no mask, is too long, or would lose a mask by truncation.
         """
         marks = [match.span() for match in re.finditer(re.escape(mask), text)]
         if not marks:
@@ -69,11 +69,11 @@ class MaskReader:
         return MaskedText(text, tokens, places, marks)
 
     def alone(self, token_id: int) -> str:
-        """Returns the text of a token when decoded alone."""
+        """Returns the text that a token decodes to by itself."""
         return self._tokenizer.decode([token_id])
 
     def filled(self, masked: MaskedText, place: int, token_id: int) -> str:
-        """Returns the text as it was sent with a token in one of its places: it begins a word or goes on with one."""
+        """Returns the sent text with one mask replaced by a token, which may start a word or continue one."""
         start, end = masked.spans[place]
         before, behind = masked.text[:start], masked.text[end:]
         if self._continuing:

@@ -1,4 +1,4 @@
-"""Labelled tokens joined to spans, as the token classification pipeline of transformers joins them."""
+"""Joins labelled tokens to spans, as transformers' token classification pipeline does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from services.engine.threads.turns import resting
 from services.text.understanding.ask import LabelledSpan
 
 OUTSIDE = "O"
-"""The label of what belongs to no entity."""
+"""The label of tokens that belong to no entity."""
 
 Integers = NDArray[np.intp]
 
 
 class Aggregation(Enum):
-    """Values are those of transformers' `aggregation_strategy`, names as in the contract."""
+    """How tokens are joined. Values are those of transformers' `aggregation_strategy`, names as in the contract."""
 
     NONE = "none"
     SIMPLE = "simple"
@@ -32,24 +32,24 @@ class Aggregation(Enum):
 
 @dataclass(frozen=True)
 class LabelledTokens:
-    """A text's own tokens with the probabilities `[tokens, labels]` of their labels."""
+    """The tokens of a text, without special ones, and the probabilities of their labels, `[tokens, labels]`."""
 
     text: str
     ids: Integers
     starts: Integers
     ends: Integers
-    """Code points of the text that they cover."""
+    """`starts` and `ends` are the tokens' offsets in the text, in code points."""
     scores: Floats
 
     @classmethod
     def of(cls, text: str, tokens: TextTokens, scores: Floats) -> "LabelledTokens":
-        """Returns tokens that have offsets, none of them special."""
+        """Makes one from tokens with offsets, none of them special."""
         offsets = np.array(tokens.offsets, dtype=np.intp).reshape(-1, 2)
         return cls(text, np.array(tokens.ids, dtype=np.intp), offsets[:, 0], offsets[:, 1], scores)
 
 
 class SpanMaker:
-    """Knows a model's labels and where its tokenizer begins words."""
+    """Makes spans for one model, from its labels and the word boundaries of its tokenizer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> None:
         fast: Any = tokenizer
@@ -68,7 +68,7 @@ class SpanMaker:
                 self._piece_lengths[token_id] = len(piece)
 
     def spans(self, tokens: LabelledTokens, aggregation: Aggregation, *, include_outside: bool) -> list[LabelledSpan]:
-        """Returns the spans in order of the text."""
+        """Returns the spans in text order. With `include_outside`, also those with the label OUTSIDE."""
         if not len(tokens.ids):
             return []
         first = np.arange(len(tokens.ids))  # of each unit, a token or a word, its first token
@@ -95,18 +95,18 @@ class SpanMaker:
         ]
 
     def _opens_a_span(self, labels: Integers) -> NDArray[np.bool_]:
-        """Returns which units do not go on with the span of the one before."""
+        """Returns a mask of the units that start a new span."""
         kinds = self._kind_numbers[labels]
         opens = np.ones(len(labels), dtype=bool)
         opens[1:] = self._begins[labels[1:]] | (kinds[1:] != kinds[:-1])
         return opens
 
     def _continues_a_word(self, tokens: LabelledTokens) -> NDArray[np.bool_]:
-        """Returns which tokens are part of the word of the one before.
+        """Returns a mask of the tokens that continue the word of the token before.
 
-        A vocabulary that marks such tokens has them longer than the text they cover. With others a word goes on until
-        there is a space. transformers has it so, with its mistakes, such as that an accent that is taken off with its
-        own code point makes a token longer than its piece.
+        Vocabularies that mark such tokens ("##ing") spell them longer than the text they cover. In others, a word ends
+        at a space. This repeats transformers' heuristic with its errors: if the tokenizer strips an accent that is a
+        code point of its own, the lengths differ too.
         """
         if self._piece_lengths is not None:
             continues = self._piece_lengths[tokens.ids] != tokens.ends - tokens.starts
@@ -120,12 +120,12 @@ class SpanMaker:
 
 
 def _parsed(label: str) -> tuple[bool, str]:
-    """Returns whether a label begins an entity whatever was before, and of which kind the entity is."""
+    """Returns whether a label always begins a new entity ("B-"), and the entity's kind without the prefix."""
     return label.startswith("B-"), label[2:] if label.startswith(("B-", "I-")) else label
 
 
 def _word_scores(scores: Floats, first: Integers, aggregation: Aggregation) -> Floats:
-    """Returns the scores `[words, labels]` of words by their tokens', given the first token of each."""
+    """Returns the scores of words, `[words, labels]`, from those of their tokens, given each word's first token."""
     if aggregation is Aggregation.FIRST:
         return scores[first]
     if aggregation is Aggregation.AVERAGE:

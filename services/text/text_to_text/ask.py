@@ -1,4 +1,4 @@
-"""The requests of the verbs Summarize and Translate, as plain values, free of torch and protobuf."""
+"""The requests of Summarize and Translate as plain values, free of torch and protobuf."""
 
 from dataclasses import dataclass, field
 
@@ -9,11 +9,11 @@ from services.engine.language.texts import Truncation
 
 @dataclass(frozen=True)
 class TextsAsk:
-    """A request to summarize or translate texts, not validated yet; `violations` hold what its conversion found."""
+    """A request to summarize or translate texts. Not validated yet, except for `violations` from its conversion."""
 
     texts: list[str]
     batched: bool = True
-    """Whether the texts came as `texts`, rather than one as `text`."""
+    """Whether the request has the repeated field `texts`, not the single field `text`."""
     instruction: str | None = None
     source_language: str = ""
     target_language: str = ""
@@ -21,9 +21,9 @@ class TextsAsk:
     options: GenerationOptions = field(default_factory=GenerationOptions)
     delivered: tuple[DeliveredTokens, ...] = ()
     deadline: float | None = None
-    """By `time.monotonic`."""
+    """On the clock of `time.monotonic`; None: no deadline."""
     violations: tuple[Violation, ...] = ()
 
     def field_of(self, index: int) -> str:
-        """Returns the name of a text in violations."""
+        """Returns the field name of a text, for violations."""
         return f"texts[{index}]" if self.batched else "text"

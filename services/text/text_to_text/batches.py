@@ -1,4 +1,4 @@
-"""Turns a request with several texts into one generation request for each."""
+"""Turns a request with several texts into one generation request per text."""
 
 import secrets
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from services.text.text_to_text.reading import Reader
 def generation_asks(
     ask: TextsAsk, batch_items: int, reader: Reader, defaults: ModelDefaults, find_frame: Callable[[], Frame]
 ) -> list[GenerationAsk]:
-    """Returns a generation request for each text, all with one seed. Their `violations` hold what is wrong with them.
+    """Returns one generation request per text, all with the same seed. Violations are put into the requests.
 
-    `find_frame` returns the instruction or language tokens around each text, or raises InvalidArgument.
+    `find_frame` returns the instruction or language tokens around each text; it may raise InvalidArgument.
     """
     wrong, texts, frame = list(ask.violations), ask.texts, Frame()
     if not 1 <= len(texts) <= batch_items:
         wrong.append(Violation("texts", f"must hold 1 to {batch_items} items, not {len(texts)}"))
-        texts = []  # too many to look at
+        texts = []  # tokenizing too many texts would be wasted work
     try:
         frame = find_frame()
     except InvalidArgument as error:
@@ -57,7 +57,7 @@ def _read(text: str, ask: TextsAsk, common: GenerationAsk, reader: Reader, frame
 
 
 def defaults_in(frame: Frame, defaults: ModelDefaults) -> ModelDefaults:
-    """Returns the defaults of parameters: the frame's, else the model's."""
+    """Returns the defaults of generation parameters: those of the frame, and the model's where it has none."""
     own, starts = frame.parameters, defaults.decoder_start_ids
     if frame.decoder_start_id is not None:
         starts = (frame.decoder_start_id,)

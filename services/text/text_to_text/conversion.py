@@ -1,4 +1,4 @@
-"""The edge of Summarize and Translate, both ways: several texts in, one list of candidates for each of them out."""
+"""Converts requests and results of Summarize and Translate between protobuf and plain values."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ TextsResponse = TypeVar("TextsResponse", pb.SummarizeResponse, pb.TranslateRespo
 
 
 def texts_ask(request: TextsRequest, seconds: float | None) -> TextsAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     wrong = list(unknown_enum_numbers(request))
     instruction, source, target = None, "", ""
     if isinstance(request, pb.SummarizeRequest | pb.StreamSummarizeRequest):
@@ -49,7 +49,7 @@ def texts_ask(request: TextsRequest, seconds: float | None) -> TextsAsk:
 async def whole_texts(
     generations: list[Generation], identity: common.ModelIdentity, kind: type[TextsResponse]
 ) -> TextsResponse:
-    """Reads generations to their ends, beside each other, and returns them as one message."""
+    """Reads all generations concurrently to their ends, and returns them as one message."""
     read = await asyncio.gather(*map(read_whole, generations))
     return kind(
         model=identity,
@@ -61,7 +61,10 @@ async def whole_texts(
 
 
 def together(times: list[GenerationTimes]) -> GenerationTimes:
-    """Returns the times of requests that came together, whose `compute` counts the steps of all of them."""
+    """Combines the times of generations that ran concurrently, as those of one request.
+
+    Their `compute` is not added up, because each counts the same shared steps.
+    """
     return GenerationTimes(
         queue=min(each.queue for each in times),
         preprocess=max(each.preprocess for each in times),

@@ -1,4 +1,4 @@
-"""From a text to the tokens a model reads it as, cut to what fits if the caller wants that."""
+"""Turns a text into the model's prompt tokens for Summarize and Translate, truncated if the request allows it."""
 
 from typing import Protocol
 
@@ -9,25 +9,25 @@ from services.engine.language.texts import Chat, Truncation
 from services.engine.language.translation import Frame
 
 _OUTPUT_TOKENS = 256
-"""Room for an output whose length nobody has said, or a quarter of the context where that is less."""
+"""Tokens reserved for the output if no limit is given; at most a quarter of the context."""
 
 
 class Reader(Protocol):
-    """Reads one text. `frame` is what stands around it, `field` its name in violations."""
+    """Tokenizes one text. `frame` is the prefix and special tokens around it; violations name `field`."""
 
     def read(
         self, text: str, frame: Frame, truncation: Truncation, options: GenerationOptions, /, *, field: str
     ) -> list[int]:
-        """Returns the tokens; more than fit where nothing may be cut.
+        """Returns the token ids. Without truncation, these may be more than the model can read.
 
         Raises:
-            InvalidArgument: the text cannot fit, whatever its tokens.
+            InvalidArgument: the text cannot be made to fit.
         """
         ...
 
 
 class EncoderReader:
-    """For an encoder: a prefix and the text, between the tokens of the frame."""
+    """Reader for encoder-decoder models: prefix and text between the special tokens of the frame."""
 
     def __init__(self, encoder: PromptEncoder, limits: GenerationLimits) -> None:
         self._encoder = encoder
@@ -48,13 +48,13 @@ class EncoderReader:
         return [*frame.first_ids, *ids, *frame.last_ids]
 
     def _prefix_count(self, prefix: str, ids: list[int]) -> int:
-        """Returns how many of `ids` are the prefix's, its last token being possibly joined with the text's first."""
+        """Returns how many of `ids` belong to the prefix only: its last token may be merged with the text's first."""
         alone = self._encoder.encode(prefix, field="instruction", add_special_tokens=False) if prefix else []
         return next((i for i, (a, b) in enumerate(zip(alone, ids, strict=False)) if a != b), len(alone))
 
 
 class ChatReader:
-    """For a chat model: the prefix as what is asked of it, and the text below, in one turn of the user."""
+    """Reader for chat models: one user turn with the prefix as the instruction and the text below it."""
 
     def __init__(self, encoder: PromptEncoder, limits: GenerationLimits, defaults: ModelDefaults) -> None:
         self._encoder = encoder
@@ -79,7 +79,7 @@ class ChatReader:
         return self._encoder.encode(rendered, field=field, add_special_tokens=False)
 
     def _shorter(self, text: str, excess: int, truncation: Truncation, field: str) -> str:
-        """Returns the text without `excess` of its tokens, and never as long as it was."""
+        """Returns the text shortened by about `excess` tokens, and by at least one character."""
         # As in the turn, where what reads as a control token is text of several.
         ids = self._encoder.encode(self._encoder.quoted(text), field=field, add_special_tokens=False)
         end = truncation is Truncation.END
@@ -93,7 +93,7 @@ class ChatReader:
 
 
 def kept_characters(text: str, truncation: Truncation, most: int) -> str:
-    """Returns the end or the start of a text that is so long that what is cut off here could never fit."""
+    """Truncates a text to `most` characters before it is tokenized: the rest could never fit."""
     if truncation is Truncation.NONE or len(text) <= most:
         return text
     return text[:most] if truncation is Truncation.END else text[len(text) - most :]

@@ -1,4 +1,4 @@
-"""The verb Summarize: a text behind the prefix an encoder-decoder was trained with, or asked of a chat model."""
+"""The verb Summarize, for encoder-decoder models with their task prefix, and for chat models with an instruction."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ _INSTRUCTION = "Summarize the following text."
 
 
 class TextSummarizer:
-    """Summarizes batches; a batch is begun whole or not at all."""
+    """Summarizes the texts of a request. Generation starts for all of them or, if one is invalid, for none."""
 
     def __init__(
         self, generator: TextGenerator, reader: Reader, frame: Frame, defaults: ModelDefaults, batch_items: int
@@ -30,7 +30,7 @@ class TextSummarizer:
         self._batch_items = batch_items
 
     async def start(self, ask: TextsAsk) -> list[Generation]:
-        """Accepts the texts and returns the stream of each summary. Raises what TextGenerator.start raises."""
+        """Submits the texts and returns the stream of each summary. Raises what TextGenerator.start raises."""
 
         def frame() -> Frame:
             return self._frame if ask.instruction is None else replace(self._frame, prefix=ask.instruction)
@@ -47,9 +47,9 @@ def make_summarizer(
     translations: Translations | None,
     batch_items: int,
 ) -> TextSummarizer | None:
-    """Returns the verb for a model; None if it cannot summarize.
+    """Returns the verb for a model, or None if it cannot summarize.
 
-    An encoder-decoder can unless it only translates, any other model if it has a chat template.
+    An encoder-decoder can, unless it is made for translation only. A decoder-only model can if it has a chat template.
     """
     defaults = loaded.defaults
     if loaded.decoder_start_ids:

@@ -1,4 +1,4 @@
-"""The verb Translate: a text between the tokens of its language, the output begun with that of another."""
+"""The verb Translate: puts language tokens around the text and at the start of the output, as the model expects."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from services.text.text_to_text.reading import Reader
 
 
 class TextTranslator:
-    """Translates batches; a batch is begun whole or not at all."""
+    """Translates the texts of a request. Generation starts for all of them or, if one is invalid, for none."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class TextTranslator:
         self._batch_items = batch_items
 
     async def start(self, ask: TextsAsk) -> list[Generation]:
-        """Accepts the texts and returns the stream of each translation. Raises what TextGenerator.start raises."""
+        """Submits the texts and returns the stream of each translation. Raises what TextGenerator.start raises."""
         frame = partial(find_frame, self._translations, ask.source_language, ask.target_language)
         make = partial(generation_asks, ask, self._batch_items, self._reader, self._defaults, frame)
         return await self._generator.start_all(make, ask.options.structured_output)

@@ -1,4 +1,4 @@
-"""What passes between the servicer and the verbs that read once, free of torch and of protobuf."""
+"""The requests and results of encoder verbs as plain values, free of torch and protobuf."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,28 +7,28 @@ from sensorium.errors import Violation
 from services.engine.language.texts import Truncation, are_short
 
 _FEW = 4
-"""Texts, of which each takes some time however short it is."""
+"""The most texts of a light request: each text costs some time, however short it is."""
 
 
 @dataclass(frozen=True)
 class TextsInput:
-    """What every such request has: texts, a deadline, and what its conversion found wrong."""
+    """The common part of the requests: texts, a deadline, and the violations that the conversion found."""
 
     texts: list[str]
     truncation: Truncation
     deadline: float | None
-    """On the clock of `time.monotonic`."""
+    """On the clock of `time.monotonic`; None: no deadline."""
     violations: tuple[Violation, ...]
 
     @property
     def is_light(self) -> bool:
-        """Whether a fast tokenizer leaves so little to prepare that a thread would take longer to wake (ADR 50)."""
+        """Whether a fast tokenizer prepares the request faster than a thread would wake up (ADR 50)."""
         return len(self.texts) <= _FEW and are_short(*self.texts)
 
 
 @dataclass(frozen=True)
 class EmbedAsk:
-    """A wish for vectors, unchecked. `pooling` is a name of the engine's Pooling, or None for the model's own."""
+    """A request for vectors, not validated yet. `pooling` is a name of the engine's Pooling; None: the model's own."""
 
     input: TextsInput
     prompt_name: str | None
@@ -40,20 +40,20 @@ class EmbedAsk:
 
 @dataclass(frozen=True)
 class Vectors:
-    """What one text is embedded as: `[vectors, dimensions]` in float32, row by row."""
+    """The vectors of one text, `[vectors, dimensions]` in float32: one, or one per token without pooling."""
 
     values: Any
     """A numpy array."""
 
     @property
     def count(self) -> int:
-        """How many vectors."""
+        """The number of vectors."""
         return len(self.values)
 
 
 @dataclass(frozen=True)
 class RerankAsk:
-    """A wish for documents, which `input` holds, in order of relevance, unchecked."""
+    """A request to sort the documents in `input` by relevance to `query`, not validated yet."""
 
     input: TextsInput
     query: str
@@ -63,7 +63,7 @@ class RerankAsk:
 
 @dataclass(frozen=True)
 class RankedDocument:
-    """A document, by its index in the request, with its score."""
+    """The index of a document in the request, and its score."""
 
     index: int
     score: float
@@ -71,7 +71,7 @@ class RankedDocument:
 
 @dataclass(frozen=True)
 class ClassifyAsk:
-    """A wish for labels, unchecked. Without `labels`, the model's own are meant."""
+    """A request for labels, not validated yet. Without `labels`, the model's own are meant."""
 
     input: TextsInput
     labels: list[str]
@@ -83,7 +83,7 @@ class ClassifyAsk:
 
 @dataclass(frozen=True)
 class ClassifyTokensAsk:
-    """A wish for labelled spans, unchecked. `aggregation` is a name of Aggregation."""
+    """A request for labelled spans, not validated yet. `aggregation` is a name of Aggregation."""
 
     input: TextsInput
     aggregation: str
@@ -94,7 +94,7 @@ class ClassifyTokensAsk:
 
 @dataclass(frozen=True)
 class LabelledSpan:
-    """A labelled piece of a text, in code points."""
+    """A labelled part of a text; `start` and `end` are in code points."""
 
     label: str
     score: float
@@ -105,7 +105,7 @@ class LabelledSpan:
 
 @dataclass(frozen=True)
 class AnswerQuestionAsk:
-    """A wish for answers from the context that `input` holds, unchecked."""
+    """A request for answers from the one context in `input`, not validated yet."""
 
     input: TextsInput
     question: str
@@ -117,7 +117,7 @@ class AnswerQuestionAsk:
 
 @dataclass(frozen=True)
 class FoundAnswer:
-    """A piece of a context, in code points, with its score."""
+    """A part of the context and its score; `start` and `end` are in code points."""
 
     text: str
     score: float
@@ -127,7 +127,7 @@ class FoundAnswer:
 
 @dataclass(frozen=True)
 class FoundAnswers:
-    """The answers, best first."""
+    """The answers, best first. `no_answer_score` is None unless the request allows no answer."""
 
     answers: list[FoundAnswer]
     no_answer_score: float | None
@@ -135,7 +135,7 @@ class FoundAnswers:
 
 @dataclass(frozen=True)
 class FillMaskAsk:
-    """A wish for tokens in masked places, unchecked."""
+    """A request for tokens in place of masks, not validated yet."""
 
     input: TextsInput
     mask: str | None
@@ -145,7 +145,7 @@ class FillMaskAsk:
 
 @dataclass(frozen=True)
 class MaskCandidate:
-    """A token for a masked place."""
+    """A token in place of a mask. `filled_text` is the whole text with it."""
 
     token_id: int
     text: str

@@ -1,4 +1,4 @@
-"""The verb Classify, by the model's own labels or by labels in the request."""
+"""The verb Classify, with the model's own labels or with labels in the request (zero-shot)."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ from services.text.understanding.zero_shot import ZeroShot
 Labels = Sequence[LabelScore]
 
 _FEW_LABELS = 64
-"""That are put in order before a thread is awake."""
+"""Sorting this many labels takes less time than waking up a thread."""
 
 
 class TextClassifier:
-    """Classifies batches; a batch is done whole or not at all."""
+    """Classifies the texts of a request. If one text is invalid, the whole request fails."""
 
     def __init__(self, pipeline: Pipeline, reader: TextReader, head: ClassificationHead, texts: TextList) -> None:
         self._pipeline = pipeline
@@ -33,15 +33,15 @@ class TextClassifier:
 
     @property
     def takes_labels(self) -> bool:
-        """Whether requests may bring labels of their own."""
+        """Whether requests may bring labels: only models trained on natural language inference support it."""
         return self._zero_shot is not None
 
     async def classify(self, ask: ClassifyAsk) -> Answer[Sequence[Labels]]:
-        """Returns the labels of each text, the likeliest first. Labels in the request need `takes_labels`.
+        """Returns the labels of each text, the highest score first. Labels in the request require `takes_labels`.
 
         Raises:
             InvalidArgument: there are no texts or too many, some are empty or too long, labels are empty or repeated,
-                or an option is out of range or does not go with the labels or the model.
+                or an option is out of range or not supported with these labels or by the model.
         """
         few = not ask.labels and len(self._head.labels) <= _FEW_LABELS
         light = self._reader.is_fast and few and ask.input.is_light

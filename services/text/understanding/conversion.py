@@ -1,4 +1,4 @@
-"""The edge of the text service for what reads once, both ways."""
+"""Converts requests and results of Embed between protobuf and plain values, and what all encoder requests share."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def texts_input(
     seconds: float | None,
     truncation: pb.Truncation.ValueType = pb.TRUNCATION_UNSPECIFIED,
 ) -> TextsInput:
-    """Returns what all requests have; `seconds` is what is left of the deadline."""
+    """Returns the common part of a request; `seconds` is the time left until its deadline."""
     return TextsInput(
         texts=list(texts),
         truncation=_TRUNCATIONS.get(truncation, Truncation.NONE),
@@ -40,12 +40,12 @@ def texts_input(
 
 
 def given(request: Message, name: str) -> Any:
-    """Returns the value of an optional field, or None where it is absent."""
+    """Returns the value of an optional field, or None if it is not set."""
     return getattr(request, name) if request.HasField(name) else None
 
 
 def embed_ask(request: pb.EmbedRequest, seconds: float | None) -> EmbedAsk:
-    """Returns the request as plain values."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     instruction = request.WhichOneof("instruction")
     return EmbedAsk(
         input=texts_input(request, request.texts, seconds, request.truncation),
@@ -58,7 +58,7 @@ def embed_ask(request: pb.EmbedRequest, seconds: float | None) -> EmbedAsk:
 
 
 def embed_response(answer: Answer[Sequence[Vectors]], identity: common.ModelIdentity) -> pb.EmbedResponse:
-    """Returns the embeddings as a message."""
+    """Returns the response message for the vectors of each text."""
     return pb.EmbedResponse(
         embeddings=[embedding(each.values) for each in answer.result], **identified(answer, identity)
     )

@@ -1,4 +1,4 @@
-"""The verb Embed."""
+"""The verb Embed: vectors of texts, pooled and normalized as in sentence-transformers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,18 +25,19 @@ _NUMBER_BYTES = 4
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """A text with what is to be made of it."""
+    """The model's inputs for one text, and how its vectors are made."""
 
     tokens: TextTokens
     pooling: Pooling
     skipped: int
-    """Tokens at the beginning that are not pooled."""
+    """Tokens at the start that are not pooled: those of the prompt."""
     dimension_count: int | None
+    """Numbers of a vector that are kept; None: all."""
     normalize: bool
 
 
 def read_vectors(recipe: SentenceRecipe, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Any]:
-    """Returns a float32 array `[vectors, dimensions]` for each text; for TextRunner."""
+    """Returns a float32 array `[vectors, dimensions]` for each text. For TextRunner."""
     states = output.last_hidden_state.float()
     vectors = []
     for row, item in zip(states, items, strict=True):
@@ -52,7 +53,7 @@ def read_vectors(recipe: SentenceRecipe, output: Any, _batch: TextBatch, items: 
 
 
 def focus_on_pooled(pooled_tokens: PooledTokens, _batch: TextBatch, items: Sequence[Item]) -> None:
-    """Spares the model what the vectors of a batch do not need; for TextRunner."""
+    """Lets the last layer compute only the tokens that are pooled, if all of the batch are known. For TextRunner."""
     wanted: list[_Embedded] = [item.inputs for item in items]
     places = [pooled_place(of.pooling, len(of.tokens), of.skipped) for of in wanted]
     known = [place for place in places if place is not None]
@@ -60,7 +61,7 @@ def focus_on_pooled(pooled_tokens: PooledTokens, _batch: TextBatch, items: Seque
 
 
 class TextEmbedder:
-    """Embeds batches; a batch is done whole or not at all."""
+    """Embeds the texts of a request. If one text is invalid, the whole request fails."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class TextEmbedder:
         width: int,
         most_bytes: int,
     ) -> None:
-        """Makes one for vectors of `width` numbers, of which a response may hold `most_bytes`."""
+        """`width` is the number of dimensions; `most_bytes` is the most that a response's vectors may take."""
         self._pipeline = pipeline
         self._reader = reader
         self._recipe = recipe
@@ -80,11 +81,11 @@ class TextEmbedder:
         self._most_bytes = most_bytes
 
     async def embed(self, ask: EmbedAsk) -> Answer[Sequence[Vectors]]:
-        """Returns what each text is embedded as.
+        """Returns the vectors of each text.
 
         Raises:
-            InvalidArgument: there are no texts or too many, some are empty or too long, or an option fits no model
-                or not this one.
+            InvalidArgument: there are no texts or too many, some are empty or too long, or an option is invalid or
+                not supported by the model.
         """
         light = self._reader.is_fast and ask.input.is_light and are_short(ask.prompt or "")
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline, light=light)
@@ -128,7 +129,7 @@ class TextEmbedder:
         return known.get(ask.prompt_name, "")
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """Returns how many tokens begin a text with this prompt, special ones at its start included."""
+        """Returns how many tokens the prompt takes at the start of a text, including special tokens before it."""
         alone = self._reader.encode(prompt)
         places = [place for place, of in enumerate(alone.sequences) if of is not None]
         return places[-1] + 1 if places else 0

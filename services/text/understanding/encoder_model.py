@@ -1,4 +1,4 @@
-"""Loads a text encoder and makes its service."""
+"""Loads a text encoder for one task and makes the service that answers with it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,11 @@ from services.text.understanding.encoder_tasks import AUTO_CLASSES, Workbench, s
 def load_encoder_model(
     checkpoint: Checkpoint, task: TextTask, settings: TextSettings, metrics: EngineMetrics, warming: Callable[[], None]
 ) -> PlainService:
-    """Loads a model for one task. Raises ModelRefused."""
+    """Loads a model for one task and warms it up; `warming` is called between the two.
+
+    Raises:
+        ModelRefused: the checkpoint cannot be served for this task; the message says why.
+    """
     with metrics.loading("load"):
         with refusals(checkpoint.source):
             recipe = sentence_recipe(checkpoint) if task is TextTask.EMBED else SentenceRecipe()

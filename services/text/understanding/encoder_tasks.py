@@ -1,4 +1,4 @@
-"""The tasks of text encoders: for each the class that loads the model, how outputs are read, and the verbs."""
+"""The tasks of text encoders: for each, the Auto class that loads it, its pipeline and its verbs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ _SCORES_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Served:
-    """A model's pipeline, its verbs, and its tasks in the contract."""
+    """A model's pipeline, its verbs, and its tasks as named in the contract."""
 
     pipeline: Pipeline
     verbs: TextVerbs
@@ -61,7 +61,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Workbench:
-    """The parts of which the verbs of every task are made."""
+    """The parts that the verbs of every task are made of."""
 
     loaded: LoadedEncoder
     reader: TextReader
@@ -71,9 +71,9 @@ class Workbench:
     """Which texts may share a batch."""
 
     def pipeline(self, read: Read, focus: Focus | None = None, most_tokens: int | None = None) -> Pipeline:
-        """Returns the pipeline of the model, whose outputs are read by `read`. To be called once.
+        """Returns the model's pipeline; `read` takes each item's results from the model's output. Call it once.
 
-        A batch holds at most `most_tokens`, or as many as the settings say if that is less.
+        A batch holds at most `most_tokens`, and never more than `max_batch_tokens` of the settings.
         """
         settings, loaded = self.settings, self.loaded
         runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, read, focus, company=self.company)
@@ -83,7 +83,7 @@ class Workbench:
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
     def served(self, pipeline: Pipeline, tasks: Sequence[pb.Task.ValueType], **verbs: Any) -> Served:
-        """Returns these verbs, together with Tokenize, which every model has."""
+        """Returns these verbs and Tokenize, which every model supports."""
         loaded = self.loaded
         encoder = PromptEncoder(loaded.tokenizer, loaded.context_tokens)
         items = self.settings.max_batch_items
@@ -92,11 +92,11 @@ class Workbench:
 
     @property
     def texts(self) -> TextList:
-        """The texts of a request, named `texts`."""
+        """What reads the field `texts` of a request."""
         return TextList(self.settings.max_batch_items)
 
     def require_offsets(self) -> None:
-        """Raises ModelRefused if the tokenizer does not tell the offsets of tokens in their text."""
+        """Raises ModelRefused if the tokenizer gives no offsets of tokens in their text."""
         if not self.reader.is_fast:
             raise ModelRefused(
                 f"{type(self.loaded.tokenizer).__name__} does not tell where tokens lie in a text, which spans need. "
@@ -105,7 +105,7 @@ class Workbench:
 
 
 def serve(task: TextTask, bench: Workbench, recipe: SentenceRecipe) -> Served:
-    """Returns what serves a task. Raises ModelRefused if the model lacks something it needs."""
+    """Makes the pipeline and verbs of a task. Raises ModelRefused if the model lacks something that the task needs."""
     return _embedding(bench, recipe) if task is TextTask.EMBED else _MAKERS[task](bench)
 
 
@@ -172,7 +172,7 @@ AUTO_CLASSES: dict[TextTask, Any] = {
     TextTask.ANSWER_QUESTION: AutoModelForQuestionAnswering,
     TextTask.FILL_MASK: AutoModelForMaskedLM,
 }
-"""The class that loads a model for a task."""
+"""The Auto class that loads the model of each task."""
 _MAKERS: dict[TextTask, Callable[[Workbench], Served]] = {
     TextTask.CLASSIFY: _classification,
     TextTask.CLASSIFY_TOKENS: _token_classification,

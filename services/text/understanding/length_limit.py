@@ -1,4 +1,4 @@
-"""The length limit of requests whose texts are read in windows: no more tokens than may wait in the queue."""
+"""Limits the length of texts that are read in windows: a request may not exceed the queue's limit in tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.job import Item
 
 _CHARACTERS = 8
-"""Texts with more characters than this for each token that may wait are not even tokenized."""
+"""Texts with more characters than this per token of the limit are refused before they are tokenized."""
 
 
 @dataclass(frozen=True)
 class LengthLimit:
-    """A limit in tokens, for the field `name`."""
+    """A limit in tokens for the field `name`."""
 
     tokens: int
     name: str
 
     def readable(self, texts: Sequence[str], wrong: list[Violation]) -> Sequence[str]:
-        """Returns the texts; none, with a violation, if they are together too long to be tokenized."""
+        """Returns the texts. If together they are too long to tokenize, returns none and appends a violation."""
         count, most = sum(map(len, texts)), _CHARACTERS * self.tokens
         if count <= most:
             return texts
@@ -26,10 +26,10 @@ class LengthLimit:
         return []
 
     def require(self, items: Sequence[Item]) -> int:
-        """Returns how many tokens the model reads, overlaps of windows included.
+        """Returns how many tokens the model reads, counting overlaps of windows twice.
 
         Raises:
-            InvalidArgument: they are too many.
+            InvalidArgument: they exceed the limit.
         """
         count = sum(item.length for item in items)
         if count > self.tokens:

@@ -1,4 +1,4 @@
-"""The verb Rerank."""
+"""The verb Rerank: documents sorted by their relevance to a query, as a cross-encoder scores them."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ from services.text.understanding.text_list import TextList, collecting, require_
 
 
 class TextReranker:
-    """Scores documents by a model with one label that reads them in pairs with the query.
+    """Scores documents with a one-label model that reads each pair of query and document.
 
-    A score is the sigmoid of the model's only logit, which a raw score is itself. Checkpoints of sentence-transformers
-    may name Identity as their activation: what they call a score is what is called raw here.
+    A score is the sigmoid of the model's only logit; a raw score is the logit itself. For sentence-transformers
+    checkpoints whose activation is Identity, their score is the raw score here.
     """
 
     def __init__(self, pipeline: Pipeline, reader: TextReader, head: ClassificationHead, most_items: int) -> None:
@@ -33,8 +33,8 @@ class TextReranker:
         """Returns the documents, the most relevant first; equal scores keep the order of the request.
 
         Raises:
-            InvalidArgument: there are no documents or too many, some are empty or too long, the query is, or an option
-                is out of range.
+            InvalidArgument: there are no documents or too many, a document or the query is empty or too long, or an
+                option is out of range.
         """
         light = self._reader.is_fast and ask.input.is_light and are_short(ask.query)
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline, light=light)
@@ -63,7 +63,7 @@ class TextReranker:
 
 
 def ranked(outputs: Sequence[Floats], ask: RerankAsk) -> list[RankedDocument]:
-    """Returns the documents in order of their scores; each output is one logit."""
+    """Returns the documents, the highest score first; each output is one logit, `[1]`."""
     logits = np.concatenate(list(outputs))
     scores = logits if ask.raw_scores else sigmoid(logits)
     order = np.argsort(-scores, kind="stable")

@@ -1,4 +1,4 @@
-"""The edge of Rerank and Classify, both ways."""
+"""Converts requests and results of Rerank and Classify between protobuf and plain values."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from services.text.understanding.conversion import given, texts_input
 
 
 def rerank_ask(request: pb.RerankRequest, seconds: float | None) -> RerankAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return RerankAsk(
         input=texts_input(request, request.documents, seconds, request.truncation),
         query=request.query,
@@ -24,7 +24,7 @@ def rerank_ask(request: pb.RerankRequest, seconds: float | None) -> RerankAsk:
 def rerank_response(
     answer: Answer[Sequence[RankedDocument]], request: pb.RerankRequest, identity: common.ModelIdentity
 ) -> pb.RerankResponse:
-    """Returns the documents as a message, with their texts if the request asked for them."""
+    """Returns the response message for the documents, with their texts if the request asked for them."""
 
     def results() -> Iterator[pb.RerankResponse.RankedDocument]:
         for ranked in answer.result:
@@ -35,7 +35,7 @@ def rerank_response(
 
 
 def classify_ask(request: pb.ClassifyRequest, seconds: float | None) -> ClassifyAsk:
-    """Returns the request as plain values; `seconds` is what is left of its deadline."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return ClassifyAsk(
         input=texts_input(request, request.texts, seconds, request.truncation),
         labels=list(request.labels),
@@ -49,5 +49,5 @@ def classify_ask(request: pb.ClassifyRequest, seconds: float | None) -> Classify
 def classify_response(
     answer: Answer[Sequence[Sequence[LabelScore]]], identity: common.ModelIdentity
 ) -> pb.ClassifyResponse:
-    """Returns the labels of each text as a message."""
+    """Returns the response message for the labels of each text."""
     return pb.ClassifyResponse(results=map(classification, answer.result), **identified(answer, identity))

@@ -1,4 +1,4 @@
-"""The RPCs of TextService that read once and answer, over plain values."""
+"""Implements the RPCs of TextService that encoder models answer."""
 
 import asyncio
 from typing import Any
@@ -19,11 +19,11 @@ from services.text.verb_set import TextVerbs
 from services.verb_servicer import VerbServicer
 
 _FEW_NUMBERS = 1 << 16
-"""Which are a message before a thread is awake."""
+"""Converting this many numbers takes less time than waking up a thread."""
 
 
 class UnderstandingServicer(VerbServicer[TextVerbs]):
-    """Each RPC converts, asks its verb, and converts back."""
+    """Each RPC converts its request, calls a verb and converts the result."""
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         """Embeds texts as vectors."""
@@ -41,7 +41,7 @@ class UnderstandingServicer(VerbServicer[TextVerbs]):
         return rerank_response(answer, request, self._served.identity)
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
-        """Classifies texts by the model's labels, or by labels in the request."""
+        """Classifies texts with the model's labels or with labels in the request."""
         verb = self._able("Classify", self._ready(request.model).classifier)
         if request.labels and not verb.takes_labels:
             raise task_not_supported("Classify by labels in the request", self._served.name)
@@ -61,7 +61,7 @@ class UnderstandingServicer(VerbServicer[TextVerbs]):
         return answer_question_response(answer, self._served.identity)
 
     async def FillMask(self, request: pb.FillMaskRequest, context: Any) -> pb.FillMaskResponse:
-        """Proposes tokens for the masked places of texts."""
+        """Proposes tokens for the masks in texts."""
         verb = self._able("FillMask", self._ready(request.model).mask_filler)
         answer = await verb.fill_mask(fill_mask_ask(request, context.time_remaining()))
         return fill_mask_response(answer, self._served.identity)

@@ -1,4 +1,4 @@
-"""The texts of a request, read one by one with everything that is wrong about them."""
+"""Tokenizes the texts of a request one by one and collects every violation."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -16,35 +16,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TextList:
-    """A repeated field with texts, of which there must be some and may be `most`."""
+    """A repeated field of texts: at least one, at most `most`."""
 
     most: int
     name: str = "texts"
 
     def check(self, texts: Sequence[str], wrong: list[Violation]) -> Sequence[str]:
-        """Adds what is wrong with the list and with empty texts. Returns the texts; none if there are too many."""
+        """Checks the number of texts and that none is empty. Returns the texts, or none if there are too many."""
         if not 1 <= len(texts) <= self.most:
             wrong.append(Violation(self.name, f"must hold 1 to {self.most} items, not {len(texts)}"))
-            return []  # so many are not looked at
+            return []  # tokenizing too many texts would be wasted work
         wrong += [Violation(f"{self.name}[{i}]", "must not be empty") for i, text in enumerate(texts) if not text]
         return texts
 
     def read(
         self, texts: Sequence[str], truncation: Truncation, wrong: list[Violation], reader: TextReader
     ) -> list[TextTokens]:
-        """Returns the tokens of each text. Adds what is wrong to `wrong`, and leaves that text out."""
+        """Returns the tokens of each valid text, and appends violations for the others to `wrong`."""
         return self._each(
             self.check(texts, wrong), wrong, lambda text, field: reader.read(text, truncation, field=field)
         )
 
     def wholes(self, texts: Sequence[str], wrong: list[Violation], reader: TextReader) -> list[TextTokens]:
-        """Returns all tokens of each text of a list that is checked. Adds what is wrong, and leaves that text out."""
+        """Like `read`, but without truncation or a length limit, for a list that `check` was called for."""
         return self._each(texts, wrong, lambda text, field: reader.whole(text, field=field))
 
     def parts(
         self, texts: Sequence[str], truncation: Truncation, wrong: list[Violation], reader: TextReader
     ) -> list[Part]:
-        """Returns each text to be read in pairs. Adds what is wrong to `wrong`, and leaves that text out."""
+        """Like `read`, but returns each text as a part of pairs."""
         return self._each(
             self.check(texts, wrong), wrong, lambda text, field: reader.part(text, truncation, field=field)
         )
@@ -60,7 +60,7 @@ class TextList:
 
 @contextmanager
 def collecting(wrong: list[Violation]) -> Generator[None]:
-    """Adds the violations of an InvalidArgument raised within to `wrong`, those that are not there already."""
+    """Catches InvalidArgument and appends its violations to `wrong`, without duplicates."""
     try:
         yield
     except InvalidArgument as error:
@@ -68,7 +68,7 @@ def collecting(wrong: list[Violation]) -> Generator[None]:
 
 
 def require_at_least_one(wrong: list[Violation], **counts: int | None) -> None:
-    """Adds a violation for each count given that is below 1, by its name."""
+    """Appends a violation for each count that is given and below 1."""
     wrong += [
         Violation(name, f"must be at least 1, not {count}")
         for name, count in counts.items()

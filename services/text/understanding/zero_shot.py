@@ -1,4 +1,4 @@
-"""Labels in the request: a model of natural language inference says whether a text entails that it is of a label."""
+"""Zero-shot classification: a natural language inference model scores whether a text entails a label's sentence."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ from services.text.understanding.text_list import TextList, collecting
 PLACE = "{}"
 TEMPLATE = "This example is {}."
 _PAIRS = 16
-"""Pairs of a text and a label in one request, for each text there may be."""
+"""A request may have this many (text, label) pairs for each text of the limit on texts."""
 
 
 class ZeroShot:
-    """Reads every text with every label, as one request."""
+    """Runs the model on every pair of a text and a label, all in one request."""
 
     def __init__(self, reader: TextReader, head: ClassificationHead, entailment: Entailment, texts: TextList) -> None:
         self._reader = reader
@@ -31,7 +31,7 @@ class ZeroShot:
         self._texts = texts
 
     def prepare(self, ask: ClassifyAsk, wrong: list[Violation]) -> Prepared[Sequence[Sequence[LabelScore]]]:
-        """Returns what is to be read; adds what is wrong to `wrong`, and raises it."""
+        """Returns the pairs for the model. Raises InvalidArgument with `wrong` and every further violation."""
         template = TEMPLATE if ask.hypothesis_template is None else ask.hypothesis_template
         if PLACE not in template:
             wrong.append(Violation("hypothesis_template", f"must hold {PLACE}, which stands for a label"))
@@ -58,10 +58,10 @@ class ZeroShot:
         return wrong
 
     def _pairs(self, ask: ClassifyAsk, template: str, wrong: list[Violation]) -> list[TextTokens]:
-        """Returns each text with the sentence of each label. Where they are too long, the text is cut."""
+        """Returns each pair of a text and a label's sentence. If a pair is too long, the text is truncated."""
         truncation = ask.input.truncation
         if any(violation.field == "labels" for violation in wrong):
-            return []  # so many are not looked at
+            return []  # tokenizing too many pairs would be wasted work
         texts = self._texts.parts(ask.input.texts, truncation, wrong, self._reader)
         sentences: list[Part] = []
         for i, label in enumerate(ask.labels):

@@ -1,4 +1,4 @@
-"""The edge of EstimateDepth, both ways."""
+"""Converts requests and results of EstimateDepth between protobuf and plain values."""
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import vision_pb2 as pb
@@ -9,13 +9,13 @@ from services.vision.depth.ask import Depth, DepthAsk
 
 
 def depth_ask(request: pb.EstimateDepthRequest, seconds: float | None) -> DepthAsk:
-    """Returns the request as plain values."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     as_floats = request.format == pb.EstimateDepthRequest.DEPTH_FORMAT_FLOAT32
     return DepthAsk(images_input(request, [request.image], seconds), as_floats)
 
 
 def depth_response(answer: Answer[Depth], identity: common.ModelIdentity) -> pb.EstimateDepthResponse:
-    """Returns the depths as a message."""
+    """Returns the response message for the depths."""
     depth = answer.result
     response = pb.EstimateDepthResponse(
         scale=depth.scale,

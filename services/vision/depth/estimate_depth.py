@@ -28,10 +28,10 @@ class DepthEstimator:
         self._room = room
 
     async def estimate(self, ask: DepthAsk) -> Answer[Depth]:
-        """Returns the depth of each pixel.
+        """Returns the depth of each pixel of the image as it was sent.
 
         Raises:
-            InvalidArgument: the image or an option is wrong, or the answer is more than a message holds.
+            InvalidArgument: the image or an option is invalid, or the depths do not fit into a response message.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 

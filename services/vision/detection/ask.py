@@ -1,4 +1,4 @@
-"""What passes between the servicer and the verb DetectObjects, free of torch and of protobuf."""
+"""The request and result of DetectObjects as plain values, free of torch and protobuf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,26 +9,28 @@ from services.media.ask import MediaInput
 
 @dataclass(frozen=True)
 class DetectAsk:
-    """A wish for objects in images, unchecked. Without labels of its own it wants the model's classes."""
+    """A request to detect objects, not validated yet. Without `labels`, the model's own classes are meant."""
 
     input: MediaInput
     labels: Sequence[str]
     min_score: float | None
+    """In [0, 1]; None: the model's default."""
     top_k: int | None
+    """The most objects of one image; None: no limit."""
 
 
 @dataclass(frozen=True)
 class DetectedObject:
-    """One object with where it is, cut to the image."""
+    """One object and its box, clipped to the image."""
 
     label: LabelScore
     box: tuple[float, float, float, float]
-    """Left, upper, right and lower edge in pixels."""
+    """`(x_min, y_min, x_max, y_max)` in pixels of the image as it was sent."""
 
 
 @dataclass(frozen=True)
 class DetectedObjects:
-    """The objects of one image, the highest score first."""
+    """The objects of one image, the highest score first, and the size of the image in pixels."""
 
     objects: Sequence[DetectedObject]
     width: int

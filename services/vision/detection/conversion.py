@@ -1,4 +1,4 @@
-"""The edge of DetectObjects, both ways."""
+"""Converts requests and results of DetectObjects between protobuf and plain values."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from services.vision.detection.ask import DetectAsk, DetectedObject, DetectedObj
 
 
 def detect_ask(request: pb.DetectObjectsRequest, seconds: float | None) -> DetectAsk:
-    """Returns the request as plain values."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return DetectAsk(
         input=images_input(request, request.images, seconds),
         labels=list(request.labels),
@@ -23,7 +23,7 @@ def detect_ask(request: pb.DetectObjectsRequest, seconds: float | None) -> Detec
 def detect_response(
     answer: Answer[Sequence[DetectedObjects]], identity: common.ModelIdentity
 ) -> pb.DetectObjectsResponse:
-    """Returns the objects as a message."""
+    """Returns the response message for the objects of each image."""
     return pb.DetectObjectsResponse(results=map(_object_list, answer.result), **identified(answer, identity))
 
 
@@ -39,6 +39,6 @@ def _object(found: DetectedObject) -> pb.DetectObjectsResponse.DetectedObject:
 
 
 def bounding_box(box: tuple[float, float, float, float]) -> common.BoundingBox:
-    """Returns the box with its left, upper, right and lower edge."""
+    """Returns the message for a box `(x_min, y_min, x_max, y_max)`."""
     x_min, y_min, x_max, y_max = box
     return common.BoundingBox(x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max)

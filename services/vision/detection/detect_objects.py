@@ -1,4 +1,4 @@
-"""The verb DetectObjects, by the model's own classes or by labels in the request; which of them is up to the model."""
+"""The verb DetectObjects. The model decides whether it finds its own classes or the labels of the request."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,11 @@ from services.vision.room import Room
 
 _TOO_MANY = "lets through more objects than a message holds: raise it, set `top_k`, or send fewer images or labels"
 _OBJECT_BYTES = 35
-"""What an object takes in a message beside its label's name."""
+"""Bytes of one object in a response message, not counting its label's name."""
 
 
 class ObjectDetector:
-    """Searches batches; a batch is done whole or not at all."""
+    """Detects objects in the images of a request. If one image is invalid, the whole request fails."""
 
     def __init__(self, pipeline: Pipeline, vocabulary: Vocabulary, images: ImageList, room: Room) -> None:
         self._pipeline = pipeline
@@ -35,10 +35,10 @@ class ObjectDetector:
         self._room = room
 
     async def detect(self, ask: DetectAsk) -> Answer[Sequence[DetectedObjects]]:
-        """Returns the objects of each image.
+        """Returns the objects of each image, the highest score first.
 
         Raises:
-            InvalidArgument: an image, a label or an option is wrong, or there are more objects than a message holds.
+            InvalidArgument: an image, a label or an option is invalid, or the objects do not fit into a response.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 

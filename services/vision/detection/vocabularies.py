@@ -1,4 +1,4 @@
-"""What a model can be asked to find, and how it is told."""
+"""Vocabularies: the labels a detection model can find, and how labels of a request are passed to it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,40 +25,40 @@ from services.engine.images.loading import LoadedVisionModel
 from services.engine.language.texts import Truncation
 
 Find = Callable[[dict[str, Tensor], Size, float], list[FoundObject]]
-"""Returns what was found in one image, by the model's output, the image's size and the least score."""
+"""Returns the objects of one image, given the model's output for it, the image's size and the minimum score."""
 
 
 @dataclass(frozen=True)
 class Sought:
-    """What a request is looking for."""
+    """The labels that one request looks for, prepared for the model."""
 
     names: Sequence[str]
-    """By the index of FoundObject."""
+    """The names of the labels; `FoundObject.label` is an index into them."""
     find: Find
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    """What the model reads of it beside each image."""
+    """The model's inputs for the labels, added to those of each image; none for the model's own classes."""
     token_count: int = 0
 
 
 class Vocabulary(Protocol):
-    """What a model can be asked to find."""
+    """The labels that a model can find: its own classes or any words."""
 
     takes_labels: bool
-    """Whether requests bring labels, at least one, or the model has its own."""
+    """True if each request must bring at least one label; False if the model has its own classes."""
     min_score: float
-    """Below it nothing is returned, unless the request says otherwise."""
+    """Default of a request's `min_score`."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the outputs that `Sought.find` reads; a Compute of ImageRunner."""
+        """Returns the outputs that `Sought.find` reads, batch first. For ImageRunner."""
         ...
 
     def sought(self, labels: Sequence[str], wrong: list[Violation]) -> Sought | None:
-        """Returns what a request with these labels is looking for, or None and adds what is wrong to `wrong`."""
+        """Prepares the labels of a request. Returns None if some are invalid, and appends violations to `wrong`."""
         ...
 
 
 class OwnClasses:
-    """A Vocabulary of the model's own classes."""
+    """The vocabulary of a model with its own classes."""
 
     takes_labels = False
     min_score = 0.5
@@ -80,7 +80,7 @@ class OwnClasses:
 
 
 class SeparateLabels:
-    """A Vocabulary of any words; each label is read by itself. A box may have several labels."""
+    """The vocabulary of models that encode each label by itself. One box may be found for several labels."""
 
     takes_labels = True
     min_score = 0.1
@@ -115,7 +115,7 @@ class SeparateLabels:
 
 
 class JoinedLabels:
-    """A Vocabulary of any words; all labels are read as one text. A box has the label that fits it best."""
+    """The vocabulary of models that read all labels as one text. Each box gets only its best label."""
 
     takes_labels = True
     min_score = 0.1
@@ -155,10 +155,10 @@ _VOCABULARIES: dict[str, Callable[[LoadedVisionModel], Vocabulary]] = {
 
 
 def open_vocabulary(loaded: LoadedVisionModel) -> Vocabulary:
-    """Returns how a model is told what to look for.
+    """Returns the vocabulary of a zero-shot detection model.
 
     Raises:
-        ModelRefused: that is not known here.
+        ModelRefused: no vocabulary is implemented for its `model_type`.
     """
     kind: str = loaded.config.model_type
     if kind not in _VOCABULARIES:

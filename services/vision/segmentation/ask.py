@@ -1,4 +1,4 @@
-"""What passes between the servicer and the verb SegmentImage, free of torch and of protobuf."""
+"""The request and result of SegmentImage as plain values, free of torch and protobuf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from services.media.ask import MediaInput
 
 
 class MaskFormat(Enum):
-    """How masks are sent. Names as in the contract."""
+    """How masks are encoded in the response. Names as in the contract."""
 
     RUN_LENGTH = "run_length"
     PNG = "png"
@@ -19,10 +19,10 @@ class MaskFormat(Enum):
 
 @dataclass(frozen=True)
 class SegmentAsk:
-    """A wish for the regions of an image, unchecked."""
+    """A request to segment one image, not validated yet. None in an option means the model's default."""
 
     input: MediaInput
-    """Of one image."""
+    """One image."""
     mode: SegmentationMode | None
     prompts: Sequence[Prompt]
     all_candidates: bool
@@ -34,13 +34,13 @@ class SegmentAsk:
 
 @dataclass(frozen=True)
 class SegmentedRegion:
-    """One region, its mask as it is sent."""
+    """One region with its encoded mask; `run_lengths`, `png` or neither is set, as the request's MaskFormat says."""
 
     label: str | None
     label_index: int | None
     score: float | None
     box: tuple[float, float, float, float]
-    """Left, upper, right and lower edge in pixels."""
+    """`(x_min, y_min, x_max, y_max)` in pixels."""
     pixel_count: int
     prompt_index: int | None
     run_lengths: Sequence[int] | None = None
@@ -49,7 +49,7 @@ class SegmentedRegion:
 
 @dataclass(frozen=True)
 class SegmentedImage:
-    """The regions of an image."""
+    """The regions of one image, whose size is in pixels."""
 
     regions: Sequence[SegmentedRegion]
     mode: SegmentationMode

@@ -1,4 +1,4 @@
-"""The edge of SegmentImage, both ways."""
+"""Converts requests and results of SegmentImage between protobuf and plain values."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _MODES = {
 }
 _NUMBERS = {mode: number for number, mode in _MODES.items()}
 _TOGETHER = 65_536
-"""Numbers that are put into a message before other threads may go on; of noise a mask has millions."""
+"""Numbers copied into a message in one call, which holds the GIL. The mask of a noisy image has millions."""
 _FORMATS = {
     pb.SegmentImageRequest.MASK_FORMAT_PNG: MaskFormat.PNG,
     pb.SegmentImageRequest.MASK_FORMAT_NONE: MaskFormat.NONE,
@@ -28,7 +28,7 @@ _FORMATS = {
 
 
 def segment_ask(request: pb.SegmentImageRequest, seconds: float | None) -> SegmentAsk:
-    """Returns the request as plain values."""
+    """Returns the request as plain values; `seconds` is the time left until its deadline."""
     return SegmentAsk(
         input=images_input(request, [request.image], seconds),
         mode=_MODES.get(request.mode),
@@ -51,7 +51,7 @@ def _prompt(prompt: pb.SegmentImageRequest.RegionPrompt) -> Prompt:
 
 
 def segment_response(answer: Answer[SegmentedImage], identity: common.ModelIdentity) -> pb.SegmentImageResponse:
-    """Returns the regions as a message."""
+    """Returns the response message for the regions."""
     found = answer.result
     return pb.SegmentImageResponse(
         segments=map(_segment, found.regions),

@@ -1,4 +1,4 @@
-"""Regions as they are sent."""
+"""Encodes the masks of regions for the response."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,18 +11,18 @@ from services.engine.threads.turns import give_way
 from services.vision.segmentation.ask import MaskFormat, SegmentedRegion
 
 _ASIDE_BYTES = 64
-"""What a region takes beside its mask."""
+"""Bytes of one region in a response message, not counting its mask."""
 
 
 def encoded_regions(
     regions: Iterable[Region], names: Mapping[int, str], mask_format: MaskFormat, most_bytes: int
 ) -> list[SegmentedRegion]:
-    """Returns the regions by prompt, then by score, the highest first, then by label; without those that are empty.
+    """Returns the non-empty regions, sorted by prompt, then by descending score, then by label.
 
-    Only one mask at a time is held unencoded.
+    `regions` is consumed lazily, so that only one unencoded mask is in memory at a time.
 
     Raises:
-        InvalidArgument: the masks come to more than `most_bytes`.
+        InvalidArgument: the encoded regions take more than `most_bytes`.
     """
     found: list[SegmentedRegion] = []
     taken = 0
@@ -45,6 +45,6 @@ def encoded_regions(
 
 
 def _message_bytes(lengths: Iterable[int]) -> int:
-    """Returns what the numbers take on the wire: seven bits of them in a byte."""
+    """Returns the size of the numbers as protobuf varints: one byte for each seven bits."""
     values = np.fromiter(lengths, dtype=np.int64)
     return int(sum((values >= bound).sum() for bound in (0, 1 << 7, 1 << 14, 1 << 21, 1 << 28)))

@@ -1,4 +1,4 @@
-"""What is wrong with prompts."""
+"""Validates the prompts of SegmentImage."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from services.engine.segmentation.prompt import Prompt
 
 
 def wrong_prompts(prompts: Sequence[Prompt], most: int, size: tuple[int, int] | None) -> list[Violation]:
-    """Returns what is wrong with prompts for an image of that height and width, as far as that is known."""
+    """Returns the violations of the prompts. `size` is the image's height and width; None if it is not known."""
     if len(prompts) > most:
         return [Violation("prompts", f"must hold at most {most} items, not {len(prompts)}")]
     height, width = (math.inf, math.inf) if size is None else size

@@ -1,4 +1,4 @@
-"""The verb SegmentImage, by a model that divides images without being told where to look."""
+"""The verb SegmentImage for models that segment the whole image, without prompts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ _SHARED_OUT = (SegmentationMode.INSTANCE, SegmentationMode.PANOPTIC)
 
 
 class ImageSegmenter:
-    """Divides images into regions."""
+    """Segments one image of a request."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class ImageSegmenter:
         names: Mapping[int, str],
         most_bytes: int,
     ) -> None:
-        """Makes one for a model's labels by index, and masks that come to `most_bytes` in an answer at most."""
+        """`names` are the model's labels by index; `most_bytes` is the most that a response's masks may take."""
         self._pipeline = pipeline
         self._model = model
         self._images = images
@@ -42,7 +42,8 @@ class ImageSegmenter:
         """Returns the regions of the image.
 
         Raises:
-            InvalidArgument: the image or an option is wrong, the model cannot do the mode, or the masks are too large.
+            InvalidArgument: the image or an option is invalid, the model does not support the mode, or the masks do not
+                fit into a response message.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
@@ -84,7 +85,7 @@ class ImageSegmenter:
 
 
 def wrong_thresholds(ask: SegmentAsk, mode: SegmentationMode) -> list[Violation]:
-    """Returns what is wrong with the options of a request, whatever the model."""
+    """Returns the violations of the thresholds that do not depend on the model."""
     thresholds = {
         "min_score": ask.min_score,
         "mask_threshold": ask.mask_threshold,

@@ -1,4 +1,4 @@
-"""The verb SegmentImage, by a model that is shown where the regions are."""
+"""The verb SegmentImage for models prompted with points and boxes, such as SAM."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,20 +22,21 @@ _MODE = SegmentationMode.PROMPTED
 
 
 class PromptedSegmenter:
-    """Finds the regions that points and boxes show."""
+    """Segments the regions that the points and boxes of a request mark."""
 
     def __init__(self, pipeline: Pipeline, processor: Any, images: ImageList, most_bytes: int) -> None:
-        """Makes one for masks that come to `most_bytes` in an answer at most."""
+        """`most_bytes` is the most that a response's masks may take."""
         self._pipeline = pipeline
         self._processor = processor
         self._images = images
         self._most_bytes = most_bytes
 
     async def segment(self, ask: SegmentAsk) -> Answer[SegmentedImage]:
-        """Returns a region for each prompt, or all candidates.
+        """Returns the best region for each prompt, or all candidates if the request asks for them.
 
         Raises:
-            InvalidArgument: the image, a prompt or an option is wrong, the mode is another, or the masks are too large.
+            InvalidArgument: the image, a prompt or an option is invalid, the mode is not MODE_PROMPTED, or the masks do
+                not fit into a response message.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 

@@ -18,7 +18,7 @@ from services.vision.transformation.ask import NewImage, TransformAsk
 
 
 class ImageTransformer:
-    """Makes a new image of one image."""
+    """Makes a new image from the image of a request."""
 
     def __init__(self, pipeline: Pipeline, transformation: Transformation, images: ImageList, room: Room) -> None:
         self._pipeline = pipeline
@@ -27,10 +27,10 @@ class ImageTransformer:
         self._room = room
 
     async def transform(self, ask: TransformAsk) -> Answer[NewImage]:
-        """Returns the new image.
+        """Returns the new image, encoded as the request asks.
 
         Raises:
-            InvalidArgument: the image or an option is wrong, or the answer is more than a message holds.
+            InvalidArgument: the image or an option is invalid, or the new image does not fit into a response message.
         """
         return await self._pipeline.run(lambda: self._prepare(ask), ask.input.deadline)
 
