@@ -30,7 +30,7 @@ _CHARACTERS = 8
 def compute_spans(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Returns `logits`, `[windows, tokens, 2]`: start and end logits of each text token. For ImageRunner."""
     output = loaded.model(**batch)
-    length = batch["input_ids"].shape[1]  # behind it there may be the image's
+    length = batch["input_ids"].shape[1]  # LayoutLMv3 appends tokens of the image
     return {"logits": torch.stack([output.start_logits, output.end_logits], dim=-1)[:, :length]}
 
 
@@ -123,7 +123,7 @@ class DocumentReader:
         if not page.word_of:
             wrong.append(Violation("words", "hold nothing that an answer could be"))
         if 2 * held < most:
-            # A few words in each window would take the model as long as hundreds of them in one.
+            # With few words in each window, a page would need a huge number of windows.
             wrong.append(
                 Violation("question", f"has {most - held} tokens with the special ones, and may fill at most half of "
                           f"the model's context, which is {most}")

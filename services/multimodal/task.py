@@ -56,7 +56,7 @@ def choose_task(source: str, name: str, wanted: str) -> MultimodalTask:
     """
     own = next((task for task, names in _BY_CLASS.items() if name in names), None)
     if own is not None and (own is MultimodalTask.GENERATE or wanted == "auto"):
-        return own  # what generates from conversations does all the rest too
+        return own  # a model that generates from conversations can do the other tasks too
     if wanted != "auto":
         return MultimodalTask(wanted)
     refuse_unserved(source, name)

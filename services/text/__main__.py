@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-# Before torch is imported: idle OpenMP threads that spin starve whatever shares the cores.
+# Must be set before torch is imported: idle OpenMP threads would spin and starve other threads of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from sensorium import rpc

@@ -43,7 +43,7 @@ def choose_task(checkpoint: Checkpoint, wanted: str) -> TextTask | None:
         return None if wanted == "generate" else TextTask(wanted)
     with refusals(checkpoint.source):
         if find_file(checkpoint, MODULES):
-            return TextTask.EMBED  # its configuration may lie in a folder of its own
+            return TextTask.EMBED  # config.json may be in a subfolder
         config = read_config(checkpoint)
     (name, *_) = getattr(config, "architectures", None) or [""]
     if name in _MASKS:
@@ -52,9 +52,9 @@ def choose_task(checkpoint: Checkpoint, wanted: str) -> TextTask | None:
     for ending, task in _BY_CLASS.items():
         if name.endswith(ending):
             return task
-    if name.endswith("EncoderModel"):  # of an encoder-decoder, as which T5's encoder is published by itself
+    if name.endswith("EncoderModel"):  # e.g. T5EncoderModel: the encoder of an encoder-decoder
         return TextTask.EMBED
     if not name or name.endswith(_GENERATING) or config.is_encoder_decoder:
         return None
-    # What has no head is an encoder, or a decoder whose states are wanted.
+    # A class without a head is an encoder, or a decoder used for its hidden states.
     return TextTask.EMBED if name.endswith("Model") else None

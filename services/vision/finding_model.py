@@ -45,7 +45,7 @@ def _detector(bench: Workbench, vocabulary: Vocabulary, labels: Sequence[str]) -
     tensors = bench.drawn().tensors | sought.tensors
 
     def run() -> list[Tensor]:
-        # Some models take up what they find in an order that the last bit decides.
+        # Sorted, because the order of the queries can depend on rounding in the last bit.
         return [value.flatten(1).sort(1).values for value in runner.compute([tensors, tensors]).values()]
 
     pipeline = bench.pipeline_of(runner, run)

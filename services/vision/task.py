@@ -35,7 +35,7 @@ _BY_CLASS = {
         auto.MODEL_FOR_IMAGE_SEGMENTATION_MAPPING_NAMES,
         auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES,
     )
-    | {"Sam2VideoModel"},  # as which SAM 2 is published; that for images is a part of it
+    | {"Sam2VideoModel"},  # SAM 2 is published as its video model, which contains the image model
     VisionTask.ESTIMATE_DEPTH: classes(auto.MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES),
     VisionTask.TRANSFORM: classes(auto.MODEL_FOR_IMAGE_TO_IMAGE_MAPPING_NAMES),
     VisionTask.EMBED: classes(auto.MODEL_FOR_IMAGE_MAPPING_NAMES),

@@ -97,7 +97,7 @@ def _classifying(bench: Workbench) -> Served:
     compute, loaded = partial(compute_logits, bench.loaded), bench.loaded
     pipeline = bench.pipeline(compute)
     count = len(bench.tried(compute, bench.drawn())["logits"])
-    if count != len(loaded.labels):  # PVT's configuration counts its labels once more, and may be wrong
+    if count != len(loaded.labels):  # PVT has a second label count in its configuration, which may differ
         raise ModelRefused(
             f"{loaded.architecture} gives {count} scores, and its configuration names {len(loaded.labels)} labels: "
             "id2label in config.json has to name each, and only those."

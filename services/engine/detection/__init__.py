@@ -1,6 +1,6 @@
-"""From what a detection model computes to objects in pixels of the image.
+"""Turns outputs of detection models into objects with boxes in pixels of the image.
 
 objects      scores and boxes in pixels
-open_labels  labels in words, for models that read each by itself
-phrases      labels in words, for models that read all of them as one text
+open_labels  labels as text, for models that encode each label by itself
+phrases      labels as text, for models that read all labels as one text
 """

@@ -1,4 +1,4 @@
-"""Objects with scores and boxes in pixels."""
+"""Detected objects with scores and boxes in pixels."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
 _TELLS_MORE = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor", "PPDocLayoutV4ImageProcessor")
-"""Tell outlines, and in which order objects are read, too, by OpenCV; scores and boxes are RT-DETR's."""
+"""Their postprocessing also gives polygons and reading order, with OpenCV. Scores and boxes are as RT-DETR's."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -19,35 +19,35 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class FoundObject:
-    """One object."""
+    """One detected object."""
 
     label: int
     """Index of its label."""
     score: float
     box: tuple[float, float, float, float]
-    """Left, upper, right and lower edge in pixels."""
+    """`(x_min, y_min, x_max, y_max)` in pixels of the image as it was sent."""
 
 
 def own_objects(processor: Any, output: dict[str, Tensor], size: Size, min_score: float) -> list[FoundObject]:
-    """Returns objects of the model's own classes, as its processor reads `logits` and `boxes` of one image."""
+    """Returns objects of the model's own classes; its processor decodes `logits` and `boxes` of one image."""
     if type(processor).__name__ in _TELLS_MORE:
         processor = RTDetrImageProcessorPil()
     scaled = SimpleNamespace(logits=output["logits"][None], pred_boxes=output["boxes"][None])
-    # The processor keeps what is above its threshold; here the threshold itself is enough.
+    # The processor keeps scores above its threshold; here a score equal to `min_score` is kept too.
     below = float(np.nextafter(np.float32(min_score), np.float32(-math.inf)))
     (found,) = processor.post_process_object_detection(scaled, threshold=below, target_sizes=[size])
     return listed(found["scores"], found["labels"], found["boxes"])
 
 
 def pixel_boxes(processor: Any, boxes: Tensor, size: Size) -> Tensor:
-    """Returns the boxes `[boxes, 4]` of a model in pixels, as its processor scales them."""
+    """Returns a model's boxes, `[boxes, 4]`, scaled by its processor to `(x_min, y_min, x_max, y_max)` in pixels."""
     scaled = SimpleNamespace(logits=boxes.new_zeros(1, len(boxes), 1), pred_boxes=boxes[None])
     (found,) = processor.post_process_object_detection(scaled, threshold=-1.0, target_sizes=[size])
     return found["boxes"]
 
 
 def listed(scores: Tensor, labels: Tensor, boxes: Tensor) -> list[FoundObject]:
-    """Returns one object for each score, label and box."""
+    """Returns an object for each score `[n]`, label `[n]` and box `[n, 4]`."""
     return [
         FoundObject(label, score, (x_min, y_min, x_max, y_max))
         for score, label, (x_min, y_min, x_max, y_max) in zip(
@@ -57,20 +57,23 @@ def listed(scores: Tensor, labels: Tensor, boxes: Tensor) -> list[FoundObject]:
 
 
 def likely_pairs(scores: Tensor, boxes: Tensor, min_score: float) -> list[FoundObject]:
-    """Returns an object for each score `[boxes, labels]` that is high enough: a box may have several labels."""
+    """Returns an object for each score `[boxes, labels]` of at least `min_score`. A box may have several labels."""
     places, labels = (scores >= min_score).nonzero(as_tuple=True)
     return listed(scores[places, labels], labels, boxes[places])
 
 
 def likeliest_labels(scores: Tensor, boxes: Tensor, min_score: float) -> list[FoundObject]:
-    """Returns an object for each box whose likeliest label is likely enough, by scores `[boxes, labels]`."""
+    """Returns each box with its best label by scores `[boxes, labels]`, if that scores at least `min_score`."""
     best, labels = scores.max(-1)
     kept = best >= min_score
     return listed(best[kept], labels[kept], boxes[kept])
 
 
 def best_objects(found: Iterable[FoundObject], size: Size, most: int | None) -> list[FoundObject]:
-    """Returns the objects by score, the highest first, at most so many, cut to the image; none that lies outside."""
+    """Returns the `most` objects with the highest scores (None: all), best first.
+
+    Boxes are clipped to the image; objects outside are dropped.
+    """
     height, width = size
     inside = []
     for each in found:

@@ -1,4 +1,4 @@
-"""Labels in words, for models that read each by itself: OWL-ViT and OWLv2."""
+"""Zero-shot detection with models that encode each label by itself: OWL-ViT and OWLv2."""
 
 from collections import OrderedDict
 from typing import Any
@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 _KEPT_LABELS = 4096
-"""Embeddings kept, of some kilobytes each: callers ask for the same labels over and over."""
+"""Size of the cache, at some kilobytes per embedding: callers ask for the same labels again and again."""
 
 
 class LabelEmbeddings:
-    """Embeds each label once, while it is not forgotten for others. Belongs to the model's thread."""
+    """An LRU cache of label embeddings. Belongs to the model's thread."""
 
     def __init__(self, model: Any, most: int = _KEPT_LABELS) -> None:
-        """Makes one for the part of the model that knows texts and images."""
+        """`model` is the part that embeds texts; `most` is the number of labels that are cached."""
         self._model = model
         self._most = most
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def of(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Returns `[..., width]`, of length 1, for labels of tokens `[..., tokens]`."""
+        """Returns the unit-length embeddings, `[..., width]`, of labels `[..., tokens]`."""
         rows, masks = input_ids.flatten(0, -2), attention_mask.flatten(0, -2)
         keys = [row.tobytes() for row in rows.cpu().numpy()]
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
@@ -40,14 +40,14 @@ class LabelEmbeddings:
 
 
 class OpenLabelModel:
-    """Computes of batches of images, each with as many labels, boxes and how well each label fits each."""
+    """Scores every label for every box, for batches of images with equally many labels each."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._labels = LabelEmbeddings(model.base_model)
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `scores` `[images, boxes, labels]` in [0, 1] and `boxes` as the model has them.
+        """Returns `scores`, `[images, boxes, labels]` in [0, 1], and the model's `boxes`, `[images, boxes, 4]`.
 
         Args:
             batch: `pixel_values`, and `input_ids` and `attention_mask` `[images, labels, tokens]`.

@@ -1,4 +1,4 @@
-"""Labels in words, for models that read all of them as one text: Grounding DINO and its kin."""
+"""Zero-shot detection with models that read all labels as one text: Grounding DINO and MM Grounding DINO."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from services.engine.language.texts import Truncation
 
 @dataclass(frozen=True, eq=False)
 class Phrases:
-    """Labels as one text."""
+    """The labels of a request as one tokenized text."""
 
     tensors: dict[str, Tensor]
     """`input_ids`, `attention_mask` and `token_type_ids`, `[tokens]` each."""
     places: list[list[int]]
-    """Which tokens each label came to."""
+    """The indices of each label's tokens."""
 
 
 def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
-    """Returns the labels as these models were trained to read them: in lower case, a full stop behind each.
+    """Returns the labels in the format that these models were trained on: lower case, each followed by a full stop.
 
     Raises:
-        InvalidArgument: together they are longer than the model reads, or one comes to no token.
+        InvalidArgument: the text is longer than the model's context, or a label has no tokens.
     """
     text, stretches = "", []
     for label in labels:
-        written = label.strip().lower()  # which may be longer than the label: so is İ
+        written = label.strip().lower()  # lower case may be longer: "İ" becomes two code points
         stretches.append((len(text), len(text) + len(written)))
         text += f"{written}. "
     tokens = reader.read(text.rstrip(), Truncation.NONE, field="labels")
@@ -46,11 +46,11 @@ def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
 
 
 def compute_phrases(model: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `scores` `[images, boxes, tokens]` in [0, 1] and `boxes` as the model has them."""
+    """Returns `scores`, `[images, boxes, tokens]` in [0, 1], and the model's `boxes`, `[images, boxes, 4]`."""
     output = model(**batch)
     return {"scores": output.logits.float().sigmoid(), "boxes": output.pred_boxes}
 
 
 def label_scores(token_scores: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
-    """Returns `[boxes, labels]`: of each label's tokens `[boxes, tokens]` the score of the one that fits best."""
+    """Returns scores `[boxes, labels]` from `[boxes, tokens]`: the highest score among each label's tokens."""
     return torch.stack([token_scores[:, list(tokens)].amax(1) for tokens in places], dim=1)

@@ -1,1 +1,1 @@
-"""Pages of documents, read as words with their places."""
+"""Pages of documents, read as words with their boxes on the page."""

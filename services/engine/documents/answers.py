@@ -1,4 +1,4 @@
-"""Answers among the words of a page: which stretches of words are likeliest to be one."""
+"""Finds the best answers on a page: the spans of words with the highest scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Integers = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class WordSpan:
-    """Some words in a row."""
+    """A span of words: the indices of its first and last word, and its score."""
 
     first: int
     last: int
@@ -22,22 +22,22 @@ class WordSpan:
 
 @dataclass(frozen=True)
 class WindowWords:
-    """How likely the words of one window are the first and the last of the answer.
+    """The probabilities of the words of one window to be the first or the last of the answer.
 
-    As transformers' pipeline has it: a softmax over the window's tokens of the page and its first token, which stands
-    for no answer; a stretch scores its first token's probability times its last's. Of a word's tokens, the best count.
+    As in transformers' pipeline, they are softmaxes over the window's page tokens and the first token, which stands
+    for "no answer". A span scores P(first token) × P(last token); of a word's tokens, the best one counts.
     """
 
     words: Integers
-    """Indices of the words, in order: those of which a token is in the window."""
+    """Indices of the words that have a token in the window, ascending, `[words]`."""
     firsts: Floats
     lasts: Floats
     alone: Floats
-    """Score of each word as the whole answer, whose first token is not behind its last."""
+    """Score of each word as the whole answer, with its first token not after its last."""
 
     @classmethod
     def of(cls, logits: Floats, word_of: Sequence[int], *, has_null: bool) -> "WindowWords":
-        """Returns them for logits `[tokens, 2]` of the first token, if that stands for no answer, and of the words."""
+        """Makes one from the tokens' logits `[tokens, 2]`. If `has_null`, those of the "no answer" token come first."""
         chances = softmax(logits.T)
         firsts, lasts = chances[:, 1:] if has_null else chances
         words, starts = np.unique(np.array(word_of, dtype=np.intp), return_index=True)
@@ -53,7 +53,7 @@ class WindowWords:
         )
 
     def best(self, most_words: int, count: int) -> list[WordSpan]:
-        """Returns the best stretches of at most `most_words` words; fewer than `count` if there are no more."""
+        """Returns up to `count` best spans of at most `most_words` words."""
         size = len(self.words)
         scores = np.outer(self.firsts, self.lasts)
         np.fill_diagonal(scores, self.alone)
@@ -69,7 +69,7 @@ class WindowWords:
 
 
 def best_spans(windows: Sequence[WindowWords], most_words: int, count: int) -> list[WordSpan]:
-    """Returns the best stretches of all windows, each once; fewer than `count` if there are no more."""
+    """Returns up to `count` best spans of all windows, without duplicates."""
     found: dict[tuple[int, int], WordSpan] = {}
     for window in windows:
         for span in window.best(most_words, count):

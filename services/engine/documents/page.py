@@ -1,4 +1,4 @@
-"""A page with a question about it, as the tokens a model reads and where on the page they are."""
+"""Tokenizes a question and the words of a page, and pairs the tokens with boxes on the page (LayoutLM)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,39 +13,39 @@ from services.engine.encoders.tokens import TextTokens
 from services.engine.encoders.windows import Window
 
 Box = tuple[int, int, int, int]
-"""Left, upper, right and lower edge in thousandths of the page."""
+"""`(x_min, y_min, x_max, y_max)` in thousandths of the page."""
 
 _PADDED_TO = 32
-"""Windows are padded to multiples of this, so that those of about one length share a batch."""
+"""Windows are padded to multiples of this many tokens, so that windows of similar length share a batch."""
 _NOWHERE = (0, 0, 0, 0)
 _EVERYWHERE = (1000, 1000, 1000, 1000)
 
 
 @dataclass(frozen=True)
 class PageTokens:
-    """A question and the words of a page, read together."""
+    """The tokens of a question and the words of a page."""
 
     whole: TextTokens
-    """The question first, the words second."""
+    """All tokens: the question is sequence 0, the words are sequence 1."""
     word_of: Sequence[int]
-    """To which word each of the page's own tokens belongs."""
+    """The index of the word that each token of sequence 1 belongs to."""
 
 
 class PageReader:
-    """Encodes without truncation and padding, which are state of a fast tokenizer that threads would share.
+    """Tokenizes questions and pages. Thread-safe.
 
-    Its methods may run in any thread.
+    It turns off the tokenizer's own truncation and padding, because they are state that threads would share.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
-        """Takes the tokenizer of a model that reads up to `context_tokens`.
+        """Takes a model's tokenizer, and the most tokens that the model reads.
 
         Raises:
-            ModelRefused: it does not tell to which word a token belongs, or reads words in a way that is not known.
+            ModelRefused: the tokenizer is not a fast one, or prepares words or boxes differently from this class.
         """
         self._tokenizer: Any = tokenizer
         self.context_tokens = context_tokens
-        # Such a tokenizer is called with the words' places, and says where other tokens are.
+        # LayoutLMv2 and v3 tokenizers take the words' boxes, and define the boxes of special tokens.
         self._takes_boxes = hasattr(tokenizer, "sep_token_box")
         found: Any = tuple(getattr(tokenizer, "sep_token_box", _EVERYWHERE))
         self._between: Box = found
@@ -60,14 +60,14 @@ class PageReader:
         self._check()
 
     def read(self, question: str, words: Sequence[str]) -> PageTokens:
-        """Returns all tokens, however many."""
+        """Returns all tokens, without truncation."""
         encoded = self._backend.encode(question.split(), list(words), is_pretokenized=True)
         sequences = encoded.sequence_ids
         word_of = [word for word, of in zip(encoded.word_ids, sequences, strict=True) if of == 1]
         return PageTokens(TextTokens(encoded.ids, sequences, encoded.type_ids), word_of)
 
     def tensors(self, window: Window, page: PageTokens, boxes: Sequence[Box]) -> dict[str, Tensor]:
-        """Returns what the model reads of a window, padded; `boxes` are those of the words."""
+        """Returns the model's inputs for a window, padded; `boxes` are those of all words of the page."""
         tokens = window.tokens
         own = iter(page.word_of[window.start : window.end])
         places = [boxes[next(own)] if of == 1 else self._beside(token) for token, of in _pairs(tokens)]
@@ -81,11 +81,11 @@ class PageReader:
         return {name: torch.tensor([*values, *[filler] * padding]) for name, (values, filler) in columns.items()}
 
     def _beside(self, token: int) -> Box:
-        """Returns where a token is that is of no word: the end of a sequence is elsewhere than all others."""
+        """Returns the box of a token that belongs to no word: separators have a box of their own."""
         return self._between if token == self._tokenizer.sep_token_id else _NOWHERE
 
     def _check(self) -> None:
-        """Compares what is read with what the tokenizer itself reads."""
+        """Checks that ids and boxes equal those of the tokenizer's own call. Raises ModelRefused if not."""
         question, words = "What is it?", ["An", "invoice,", "No.", "12-a"]
         boxes: list[Box] = [(i, 20 + i, 300 + i, 400 + i) for i in range(len(words))]
         called = (
@@ -109,6 +109,6 @@ def _pairs(tokens: TextTokens) -> list[tuple[int, int | None]]:
 
 
 def thousandths(box: Sequence[float], width: int, height: int) -> Box:
-    """Returns where a box of a page of that size is, in the numbers models were trained on."""
+    """Returns a box in thousandths of a page of this size, rounded down, as models were trained."""
     left, upper, right, lower = box
     return int(1000 * left / width), int(1000 * upper / height), int(1000 * right / width), int(1000 * lower / height)

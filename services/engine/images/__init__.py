@@ -1,6 +1,6 @@
-"""Models that read images once and answer. They run on `services.engine.batching`.
+"""Image models that answer with one forward pass. They run on `services.engine.batching`.
 
-loading  a model with its image processor
-reader   from the bytes of an image to what the model reads
-runner   batches of images through the model
+loading  loads a model with its image processor
+reader   decodes an image file and prepares the model's inputs
+runner   runs the model on batches of images
 """

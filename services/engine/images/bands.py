@@ -1,4 +1,4 @@
-"""Swin2SR's layers by bands of windows, which do not see each other: all at once take much memory, and are slow."""
+"""Runs Swin2SR's layers band by band, which saves memory and time: its windows do not attend to each other."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,11 +13,11 @@ from services.engine.acceleration.tolerance import tolerance
 from services.engine.batching.wanted import still_wanted
 
 _BAND_TOKENS = 8192
-"""Tokens of a band: its numbers stay in the processor's caches, and the allocator keeps their memory for the next."""
+"""Tokens of a band: few enough that it fits into the CPU's caches and the allocator reuses its memory."""
 
 
 def compute_by_bands(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
-    """Lets each layer go over its windows band by band, on a processor, if `run` then returns the same."""
+    """On a CPU, makes each Swin2SR layer compute band by band, unless that changes the outputs of `run`."""
     layers: list[Any] = [module for module in loaded.model.modules() if isinstance(module, Swin2SRLayer)]
     if loaded.device.type != "cpu" or not layers:
         return
@@ -31,7 +31,7 @@ def compute_by_bands(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> N
 
 
 def _by_bands(layer: Any, states: Tensor, size: tuple[int, int], *more: Any, **named: Any) -> tuple[Tensor, ...]:
-    """Returns what Swin2SRLayer.forward returns for states `[images, height * width, channels]`."""
+    """Replaces Swin2SRLayer.forward, for states `[images, height * width, channels]`."""
     (height, width), side, shift = size, layer.window_size, layer.shift_size
     if height % side or width % side:
         return Swin2SRLayer.forward(layer, states, size, *more, **named)
@@ -43,7 +43,7 @@ def _by_bands(layer: Any, states: Tensor, size: tuple[int, int], *more: Any, **n
         still_wanted()
         bottom = min(top + rows, height)
         mask = None if masks is None else _mask(masks, (bottom - top) // side, last=bottom == height)
-        # The shifted image begins anew at its other edges.
+        # The cyclic shift wraps around at the edges of the image.
         lines = torch.arange(top + shift, bottom + shift) % height
         band = torch.roll(image[:, lines], -shift, 2)
         made[:, lines] = torch.roll(_band(layer, band, mask), shift, 2)
@@ -51,13 +51,16 @@ def _by_bands(layer: Any, states: Tensor, size: tuple[int, int], *more: Any, **n
 
 
 def _mask(masks: Tensor, rows: int, *, last: bool) -> Tensor:
-    """Returns the mask of some rows of windows, of those of two rows: all but the image's last one have the same."""
+    """Returns the attention mask for `rows` rows of windows; `last` if these include the image's last one.
+
+    `masks` holds the masks of two rows of windows: only the last row's differs from all others.
+    """
     inner, lowest = masks.chunk(2)
     return torch.cat([inner] * (rows - last) + [lowest] * last)
 
 
 def _band(layer: Any, band: Tensor, mask: Tensor | None) -> Tensor:
-    """Returns what the layer makes of some rows of windows, `[images, height, width, channels]`."""
+    """Returns the layer's output for whole rows of windows, `[images, height, width, channels]`."""
     side, (_, height, width, channels) = layer.window_size, band.shape
     windows = window_partition(band, side).view(-1, side * side, channels)
     (seen,) = layer.attention(windows, mask)

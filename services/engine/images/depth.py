@@ -1,4 +1,4 @@
-"""What depth models say of an image, pixel by pixel."""
+"""Depth maps from the outputs of depth estimation models."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,15 +12,15 @@ from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs
 
 _KINDS = {"glpn": "METRIC", "zoedepth": "METRIC", "depth_pro": "METRIC"}
-"""Models whose one head is trained on metres."""
+"""Model types whose only head predicts metres."""
 _TOLD = {"metric": "METRIC", "relative": "INVERSE"}
-"""What Depth Anything's configuration calls relative grows towards the camera."""
+"""By Depth Anything's `depth_estimation_type`. Its relative depth grows towards the camera: it is inverse."""
 _ANGLE = "field_of_view"
-"""What Depth Pro may say of an image besides."""
+"""An additional output of Depth Pro, which its processor needs."""
 
 
 class DepthMaps:
-    """Makes depth maps of a model's outputs. Its methods may be called in any thread."""
+    """Makes depth maps from a model's outputs. `of` is thread-safe; `compute` belongs to the model's thread."""
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
         self._model: Any = loaded.model
@@ -31,28 +31,28 @@ class DepthMaps:
         """A name of the contract's DepthKind, without its prefix."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `predicted_depth` `[images, height, width]`, and angles if it knows any; a Compute of ImageRunner."""
+        """Returns `predicted_depth`, `[images, height, width]`, and fields of view if it has any. For ImageRunner."""
         output = self._model(**batch)
         angles = getattr(output, _ANGLE, None)
         return {"predicted_depth": output.predicted_depth} | ({} if angles is None else {_ANGLE: angles})
 
     @torch.inference_mode()
     def of(self, output: dict[str, Tensor], image: ImageInputs) -> NDArray[Any]:
-        """Returns the depths of each pixel of the image as it was sent, float32 `[height, width]`.
+        """Returns the depth of each pixel of the image as it was sent: float32, `[height, width]`.
 
-        As the checkpoint's own processor makes them of the model's output.
+        The checkpoint's own processor computes it from the model's output for the image.
         """
         outputs = SimpleNamespace(**{_ANGLE: None} | {name: value[None] for name, value in output.items()})
         size = image.height, image.width
-        # The second argument has another name for each processor; it is the size of the image for all.
+        # Passed by position, because its name differs between processors; for all it is the size of the image.
         (found,) = self._processor.post_process_depth_estimation(outputs, [size])
         return found["predicted_depth"].reshape(size).numpy()
 
     def check(self, output: dict[str, Tensor], image: ImageInputs) -> None:
-        """Makes a map of an output.
+        """Makes a depth map as a test at load.
 
         Raises:
-            ModelRefused: that cannot be done with what is installed.
+            ModelRefused: the processor needs a library that is not installed.
         """
         try:
             self.of(output, image)

@@ -1,4 +1,4 @@
-"""How large an image becomes on its way to what a model reads: small files of a long line of pixels can become huge."""
+"""Limits the size that an image processor resizes or pads an image to: very narrow images can become huge."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from services.engine.media.image import ImageLimits
 from services.engine.media.refusal import ImageRefused
 
 _SQUARED = ("Owlv2ImageProcessorPil", "LlavaImageProcessorPil")
-"""Fill an image up to a square before they make it smaller, if they are to fill up."""
+"""These pad an image to a square before they resize it, if `do_pad` is set."""
 _FIT_LAST = ("DonutImageProcessorPil", "NougatImageProcessorPil")
-"""Resize the shorter side to the smaller one of what they are told, and only then let the longer one fit."""
+"""These first resize the shorter side to the smaller side of `size`, and only then make the longer side fit."""
 
 
 def check_growth(processor: Any, width: int, height: int, limits: ImageLimits) -> None:
-    """Refuses an image that an image processor would make larger than the limit. Raises ImageRefused."""
+    """Raises ImageRefused if an image processor would make the image larger than the limit in between."""
     check_grown(_grown(processor, max(width, height), min(width, height)), width, height, limits)
 
 
 def check_grown(pixels: float, width: int, height: int, limits: ImageLimits) -> None:
-    """Refuses an image that would grow to so many pixels, if these are too many. Raises ImageRefused."""
+    """Raises ImageRefused if `pixels`, to which the image would grow, exceed the limit."""
     if pixels > limits.pixels:
         raise ImageRefused(
             f"is {width} × {height} pixels; on the way to what the model reads it would have {pixels:.0f}, and at "
@@ -26,7 +26,7 @@ def check_grown(pixels: float, width: int, height: int, limits: ImageLimits) -> 
 
 
 def _grown(processor: Any, longer: int, shorter: int) -> float:
-    """Returns how many pixels an image has at most until the model reads it; 0 where it only becomes smaller."""
+    """Returns the most pixels that the image has during processing, or 0 if it never grows."""
     kind, size = type(processor).__name__, getattr(processor, "size", None)
     if kind in _SQUARED and processor.do_pad:
         return longer**2

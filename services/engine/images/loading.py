@@ -1,4 +1,4 @@
-"""Loads a model of images by the Auto class of what is wanted of it, with its processor."""
+"""Loads an image model with its image processor and, for some tasks, its tokenizer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,20 +24,20 @@ _READ_LABELS = frozenset(MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES.valu
 
 @dataclass(frozen=True)
 class LoadedVisionModel:
-    """A model with its processor, ready for the batcher."""
+    """A loaded model with its image processor and tokenizer."""
 
     model: PreTrainedModel
     processor: Any
-    """Its image processor, on Pillow and numpy. One call keeps nothing for the next: threads may share it. None where
-    it reads no images."""
+    """Its image processor, on Pillow and numpy. It keeps no state between calls, so threads may share it. None if the
+    model reads no images."""
     tokenizer: PreTrainedTokenizerBase | None
-    """Where it was to read texts too."""
+    """Loaded only if the task needs texts too."""
     device: torch.device
     revision: str
     quantization: str = ""
-    """Method and kind; empty where the weights are as wide as they are computed in."""
+    """Method and kind of quantization; empty if the weights are not quantized."""
     missing: tuple[str, ...] = ()
-    """Names of weights that its files lack, and that are random."""
+    """Names of weights that are missing in the checkpoint and were initialized randomly."""
 
     @property
     def config(self) -> Any:
@@ -46,22 +46,22 @@ class LoadedVisionModel:
 
     @property
     def labels(self) -> list[str]:
-        """The model's own labels by index; none for a model without a head that knows any."""
+        """The model's own labels by index; empty if its head has none."""
         labelled = any(word in self.architecture for word in _LABELLED) and self.architecture not in _READ_LABELS
         named = self.config.id2label if labelled else {}
         return [named[i] for i in sorted(named)]
 
     @property
     def context_tokens(self) -> int:
-        """Tokens of a text that it reads; 0 where it reads none."""
+        """The most tokens of a text that the model reads; 0 if it reads no text."""
         if self.tokenizer is None:
             return 0
         context = decoder_context(self.config, self.tokenizer)
-        return min(context, getattr(self.config, "max_text_len", context))  # of Grounding DINO
+        return min(context, getattr(self.config, "max_text_len", context))  # max_text_len: Grounding DINO
 
     @property
     def architecture(self) -> str:
-        """The class that runs it."""
+        """The name of the model's class."""
         return type(self.model).__name__
 
 
@@ -73,10 +73,10 @@ def load_vision_model(
     reads_text: bool = False,
     reads_images: bool = True,
 ) -> LoadedVisionModel:
-    """Loads a checkpoint by the Auto class `kind`. Parts whose names begin with one of `optional` may lack weights.
+    """Loads a checkpoint with the Auto class `kind`. Weights whose names begin with one of `optional` may be missing.
 
     Raises:
-        ModelRefused: its files are missing or unsafe to load, or lack weights that `kind` needs.
+        ModelRefused: its files are missing or unsafe to load, or lack other weights that `kind` needs.
     """
     with refusals(checkpoint.source):
         config: PretrainedConfig = read_config(checkpoint)

@@ -1,12 +1,12 @@
-"""Reading of transformers' image processors, without torchvision."""
+"""Loads image processors of transformers without torchvision installed."""
 
 import importlib
 import logging
 from functools import cache
 from typing import Any
 
-# transformers 5.17 takes each file that has the name of its torchvision backend in it, be it in a comment, for one that
-# needs torchvision, and gives out an empty class from its packages. This file is one of them.
+# transformers 5.17 searches source files for the name of its torchvision backend, even in comments. For a file that has
+# it, packages export a placeholder class, as if it needed torchvision. So this class is imported from its own file.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils.import_utils import is_torchvision_available
 
@@ -21,32 +21,34 @@ _MISJUDGED = {
     "segformer": "SegformerImageProcessorPil",
     "smolvlm": "SmolVLMImageProcessorPil",
 }
-"""Classes of others, by their packages. Later versions give out the classes themselves."""
+"""Other classes in such files, by package. Later versions export the real classes."""
 
 
 def read_image_processor(checkpoint: Checkpoint) -> Any:
-    """Returns the checkpoint's processor. Raises what reading a checkpoint raises."""
+    """Returns the checkpoint's image processor. Raises the errors of `from_pretrained`."""
     show_image_processors()
-    # Where there are two, this one is the reference that checkpoints were evaluated with.
+    # If there are two backends, Pillow's is the reference that checkpoints were evaluated with.
     return AutoImageProcessor.from_pretrained(checkpoint.source, **checkpoint.shared, backend="pil")
 
 
 @cache
 def show_image_processors() -> None:
-    """Lets the packages of transformers give out the classes that are in their files."""
+    """Makes transformers export its image processors although torchvision is missing. Runs once."""
     for package, name in _MISJUDGED.items():
         show_class(package, f"image_processing_pil_{package}", name)
     if is_torchvision_available():
         return
-    # Not what transformers gives out under these names: 5.17 gives out empty classes.
+    # Imported by module: what transformers 5.17 exports under these names are placeholder classes.
     own: Any = importlib.import_module("transformers.image_processing_backends")
     image_utils: Any = importlib.import_module("transformers.image_utils")
     logging.getLogger("transformers.models.auto.image_processing_auto").addFilter(_is_no_fallback)
     own.tvF = tensor_images
     own.pil_torch_interpolation_mapping = image_utils.pil_torch_interpolation_mapping
     image_utils.pil_torch_interpolation_mapping.update(tensor_images.BY_PILLOWS_NAME)
-    own.is_torchvision_greater_or_equal = lambda _: True  # what torch knows of interpolation, this knows
-    model_file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # of what comes out of the model
+    own.is_torchvision_greater_or_equal = lambda _: (
+        True
+    )  # tensor_images supports every interpolation mode that torch has
+    model_file("zoedepth", "image_processing_pil_zoedepth").tvF = tensor_images  # its postprocessing calls it
     auto: Any = importlib.import_module("transformers.models.auto.image_processing_auto")
     with tensor_images.in_place_of_torchvision():
         for model_type, names in auto.IMAGE_PROCESSOR_MAPPING_NAMES.items():
@@ -57,5 +59,5 @@ def show_image_processors() -> None:
 
 
 def _is_no_fallback(record: logging.LogRecord) -> bool:
-    """Keeps back that a processor falls back to torchvision: there is none, and operators would look for it."""
+    """Filters out the warning about falling back to torchvision: it is not installed and not used."""
     return "Falling back to torchvision backend" not in record.getMessage()

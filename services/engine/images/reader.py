@@ -1,4 +1,4 @@
-"""From the bytes of an image to what the model reads."""
+"""Decodes image files and prepares the model's inputs from them."""
 
 import logging
 import math
@@ -17,48 +17,48 @@ from services.engine.media.refusal import ImageRefused
 log = logging.getLogger(__name__)
 
 TILE_NUMBERS = 3 * 224 * 224
-"""What batches and queues are counted in: the numbers of an image of 224 × 224 pixels."""
+"""The unit of batch and queue sizes: the values of an image of 224 × 224 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelInputs:
-    """What the model reads of one item, each without a dimension for the batch."""
+    """The model's inputs for one item, without a batch dimension."""
 
     tensors: dict[str, Tensor]
 
     @property
     def kind(self) -> Hashable:
-        """Equal for items that can lie side by side."""
+        """Equal for items that can be stacked into one batch."""
         return tuple((name, value.shape, value.dtype) for name, value in sorted(self.tensors.items()))
 
     @property
     def length(self) -> int:
-        """What it costs, in images of 224 × 224 pixels."""
+        """The cost of the item, in images of 224 × 224 pixels."""
         return math.ceil(max((value.numel() for value in self.tensors.values()), default=0) / TILE_NUMBERS)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageInputs(ModelInputs):
-    """What the model reads of one image, and how large that was, upright, in pixels."""
+    """The model's inputs for one image, and the size of the upright image as it was sent, in pixels."""
 
     width: int
     height: int
 
 
 class ImageReader:
-    """Decodes, resizes and normalizes images as the checkpoint's own processor does. For any thread.
+    """Decodes images and runs the checkpoint's own image processor on them. Thread-safe.
 
-    Without a processor it only tells how large they are.
+    Without a processor, it only returns the size of images, for models that need no more.
     """
 
     def __init__(self, processor: Any, limits: ImageLimits) -> None:
         self._processor = processor
         self.limits = limits
         self.reads = processor is not None
-        """Whether the model sees anything of an image."""
+        """Whether the model reads images at all."""
 
     def read(self, data: bytes, media_type: str) -> ImageInputs:
-        """Returns what the model reads of an image file.
+        """Returns the model's inputs for an image file.
 
         Raises:
             ImageRefused: see `decode_image`; or its sides are so unequal that it cannot be resized for the model.
@@ -66,7 +66,7 @@ class ImageReader:
         return self.process(decode_image(data, media_type, self.limits))
 
     def process(self, image: Image) -> ImageInputs:
-        """Returns what the model reads of an image in RGB. Raises ImageRefused as `read` does."""
+        """Returns the model's inputs for an RGB image. Raises ImageRefused like `read`."""
         width, height = image.size
         if self._processor is None:
             return ImageInputs({}, width, height)
@@ -75,22 +75,22 @@ class ImageReader:
 
 
 def processed(processor: Any, image: Image) -> dict[str, Tensor]:
-    """Returns what an image processor makes of an image in RGB that does not grow beyond limits.
+    """Runs an image processor on an RGB image that `check_growth` accepted.
 
     Raises:
-        ImageRefused: its sides are so unequal, or it is so small, that it cannot be resized for the model.
+        ImageRefused: the image is too narrow or too small to be resized for the model.
     """
     try:
         found = processor(images=image, return_tensors="pt")
     except (ValueError, ZeroDivisionError, RuntimeError) as error:
         if lacks_memory(error):
             raise
-        # Of an image in RGB only the size can be what a processor fails at.
+        # With an RGB image, only its size can make a processor fail.
         log.warning("An image of %d × %d pixels cannot be processed: %s", *image.size, error)
         raise unfit(image) from error
     return {name: value[0] for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def unfit(image: Image) -> ImageRefused:
-    """Returns the refusal of an image that nothing can be made of for the model."""
+    """Returns the error for an image that cannot be resized for the model."""
     return ImageRefused(f"of {image.width} × {image.height} pixels cannot be resized to what the model reads")

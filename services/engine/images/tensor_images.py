@@ -1,4 +1,4 @@
-"""What transformers' image processors call torchvision for, by torch alone: on the CPU the numbers are the same."""
+"""The functions of torchvision that transformers' image processors call, in torch. On the CPU the results are equal."""
 
 import sys
 from collections.abc import Generator, Sequence
@@ -21,11 +21,11 @@ _PACKAGES = (
 )
 
 _CHANNELS = 3
-"""Of an image in colours."""
+"""Channels of an RGB image."""
 
 
 class InterpolationMode(Enum):
-    """Values are those of `interpolate`; torch knows no others of torchvision's."""
+    """The modes of torchvision that torch supports. Values are those of `torch.nn.functional.interpolate`."""
 
     NEAREST_EXACT = "nearest-exact"
     BILINEAR = "bilinear"
@@ -39,11 +39,11 @@ BY_PILLOWS_NAME = {
     Resampling.BICUBIC: InterpolationMode.BICUBIC,
     Resampling.LANCZOS: InterpolationMode.LANCZOS,
 }
-"""The same modes as processors' configurations number them."""
+"""The modes by Pillow's numbers, which processor configurations use."""
 
 
 def pil_to_tensor(image: Image) -> Tensor:
-    """Returns an image of several channels as bytes `[channels, height, width]`."""
+    """Returns an image with several channels as a uint8 tensor `[channels, height, width]`."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
@@ -53,7 +53,7 @@ def resize(
     interpolation: InterpolationMode | Resampling = InterpolationMode.BILINEAR,
     antialias: bool = True,
 ) -> Tensor:
-    """Returns images `[..., channels, height, width]` in another size, in bytes if they are in bytes."""
+    """Returns images `[..., channels, height, width]` resized to `size` (height, width), with the same dtype."""
     if tuple(size) == image.shape[-2:]:
         return image
     mode = BY_PILLOWS_NAME[interpolation] if isinstance(interpolation, int) else interpolation
@@ -71,8 +71,8 @@ def resize(
 def pad(
     image: Tensor, padding: Sequence[int], fill: float | Sequence[float] = 0, padding_mode: str = "constant"
 ) -> Tensor:
-    """Returns images with so many pixels more on the left, above, on the right and below, of one colour."""
-    assert padding_mode == "constant", "processors that fill up otherwise have a form on Pillow"
+    """Returns images padded with one colour by `padding` pixels: left, top, right, bottom."""
+    assert padding_mode == "constant", "processors with other padding modes have a Pillow backend"
     left, top, right, bottom = padding
     *others, height, width = image.shape
     padded = image.new_empty(*others, top + height + bottom, left + width + right)
@@ -82,33 +82,33 @@ def pad(
 
 
 def grayscale_to_rgb(image: Tensor) -> Tensor:
-    """Returns images of three channels as they are, and those of one with that in each of three."""
+    """Returns images with three channels; one channel is repeated three times."""
     return image if image.shape[-3] >= _CHANNELS else image.repeat_interleave(_CHANNELS, -3)
 
 
 def crop(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-    """Returns a part of images that lies within them."""
+    """Returns a part of the images, which must lie within them."""
     return image[..., top : top + height, left : left + width]
 
 
 def normalize(
     image: Tensor, mean: float | Sequence[float] | Tensor, std: float | Sequence[float] | Tensor, inplace: bool = False
 ) -> Tensor:
-    """Returns images with `mean` taken from each channel and divided by `std`."""
+    """Returns `(image - mean) / std`, per channel."""
     shift, scale = (torch.as_tensor(value, dtype=image.dtype).reshape(-1, 1, 1) for value in (mean, std))
     return (image.sub_(shift) if inplace else image.sub(shift)).div_(scale)
 
 
 @contextmanager
 def in_place_of_torchvision() -> Generator[None]:
-    """Lets files that import torchvision be imported: they find this file in its place. Not for several threads."""
+    """While active, imports of torchvision get this module instead. Not thread-safe."""
     whole, transforms, second, ops, boxes = map(ModuleType, _PACKAGES)
     own = sys.modules[__name__]
     vars(whole).update(transforms=transforms, ops=ops)
     vars(transforms).update(v2=second)
     vars(second).update(functional=own)
     vars(ops).update(boxes=boxes)
-    vars(boxes).update(batched_nms=None)  # of SAM's automatic masks, which are not served
+    vars(boxes).update(batched_nms=None)  # only SAM's automatic mask generation calls it, which is not served
     found = dict(zip(_PACKAGES, (whole, transforms, second, ops, boxes), strict=True))
     found |= {"torchvision.transforms.v2.functional": own}
     sys.modules.update(found)

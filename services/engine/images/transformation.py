@@ -1,4 +1,4 @@
-"""What models make of an image that is an image again."""
+"""New images from the outputs of image-to-image models."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ _COLOURS = 3
 
 
 class Transformation:
-    """Makes images of a model's outputs. Its methods may be called in any thread."""
+    """Makes images from a model's outputs. `of` is thread-safe; `compute` belongs to the model's thread."""
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
         self._model: Any = loaded.model
         self.scale = 1
-        """How many times as wide and as high the new image is; known after `check`."""
+        """The factor by which the new image is wider and higher; set by `check`."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `image` `[images, 3, height, width]`; a Compute of ImageRunner."""
+        """Returns `image`, `[images, 3, height, width]`. For ImageRunner."""
         return {"image": self._model(**batch).reconstruction}
 
     def check(self, output: dict[str, Tensor], image: ImageInputs) -> None:
-        """Learns from an image and the model's output for it how much larger that is.
+        """Sets `scale` from a test image and the model's output for it.
 
         Raises:
-            ModelRefused: it is no image in colours, or not larger by a whole number.
+            ModelRefused: the output has not three channels, or its size is no whole multiple of the input's.
         """
         colours, height, width = output["image"].shape
         read_height, read_width = image.tensors["pixel_values"].shape[-2:]
@@ -41,9 +41,9 @@ class Transformation:
             )
 
     def of(self, output: dict[str, Tensor], image: ImageInputs) -> NDArray[np.uint8]:
-        """Returns the new image, `[height, width, 3]`, `scale` times as high and wide as the one sent.
+        """Returns the new image, `[height, width, 3]`, which is `scale` times the size of the one sent.
 
-        What the processor pads an image with lies at its right and lower edges, and is cut off.
+        The processor pads images at the right and at the bottom. That part is cut off.
         """
         with torch.inference_mode():
             whole = output["image"][:, : image.height * self.scale, : image.width * self.scale]

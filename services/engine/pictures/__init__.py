@@ -1,1 +1,1 @@
-"""Models that write about one picture, which their decoder sees besides the tokens before it."""
+"""Image-to-text models: they encode one picture, and their decoder generates text about it."""

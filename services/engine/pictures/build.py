@@ -1,4 +1,4 @@
-"""The parts of an engine for a model that writes about a picture."""
+"""Builds the engine's parts for an image-to-text model."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -33,11 +33,11 @@ from services.engine.pictures.reader import medium_of
 
 _QUESTION = "what is it"
 _PROMPT = 5
-"""Tokens of the prompts that are tried, behind what they start with."""
+"""Tokens of the test prompts, after the start tokens."""
 
 
 class PictureSource:
-    """A Source whose sequences see a picture."""
+    """The Source of an image-to-text model: its decoder attends to a picture's features."""
 
     def __init__(self, pictures: PictureModel) -> None:
         assert pictures.decoder is not None
@@ -55,7 +55,7 @@ class PictureSource:
         return self._pictures.states(features_of(sequence))
 
     def run(self, features: Tensor, input_ids: Tensor) -> Any:
-        """Runs the decoder on tokens behind nothing, in its own way."""
+        """Runs the decoder on tokens from the start, with the model's own cache."""
         states = self._pictures.states(features)
         return self._decoder(input_ids=input_ids, encoder_hidden_states=states, use_cache=True, return_dict=True)
 
@@ -72,7 +72,7 @@ class PictureSource:
 
 
 def features_of(sequence: CachedTokens) -> Tensor:
-    """Returns the features of a sequence's picture."""
+    """Returns the encoded features of a sequence's picture, `[tokens, width]` (GIT: the pixels)."""
     assert sequence.media is not None
     (medium,) = sequence.media.media
     assert medium.features is not None
@@ -80,10 +80,10 @@ def features_of(sequence: CachedTokens) -> Tensor:
 
 
 def picture_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
-    """Returns the parts of an engine: with a paged cache if the decoder computes the same with one, else serial.
+    """Returns the engine's parts: with a paged KV cache if the decoder's results stay the same, else serial.
 
     Raises:
-        ModelRefused: the engine's results differ from the model's own either way.
+        ModelRefused: the results differ from the model's own `generate` in both cases.
     """
     assert loaded.pictures is not None
     references = [_reference(loaded, index) for index in range(len(drawn_images()))]
@@ -129,7 +129,7 @@ def _serial_parts(
 
 @torch.inference_mode()
 def _reference(loaded: LoadedModel, index: int) -> Reference:
-    """Returns what `generate` makes of a drawn picture, behind a prompt if it goes on behind one."""
+    """Returns the model's own `generate` output for a test picture and, unless it reads questions, a random prompt."""
     pictures = loaded.pictures
     assert pictures is not None
     medium = medium_of(pictures, drawn_images()[index], _QUESTION, b"")

@@ -1,4 +1,4 @@
-"""Encodes pictures in the engine's thread; stands where MediaEncoder stands."""
+"""Encodes pictures in the engine's thread, with the interface of MediaEncoder."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,14 +10,14 @@ from services.engine.pictures.model import PictureModel
 
 
 class PictureEncoder:
-    """Makes the features of several pictures at once."""
+    """Encodes batches of pictures. Belongs to the engine's thread."""
 
     def __init__(self, pictures: PictureModel) -> None:
         self._pictures = pictures
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """The model's device."""
         return self._pictures.model.device
 
     def on_module(self, call: Callable[[], None]) -> None:
@@ -30,6 +30,6 @@ class PictureEncoder:
 
     @torch.inference_mode()
     def encode(self, media: Sequence[Medium]) -> list[Tensor]:
-        """Returns the features of pictures whose inputs are of one shape."""
+        """Returns the features of each picture. All inputs must have equal shapes."""
         inputs = {name: torch.cat([medium.inputs[name] for medium in media]) for name in media[0].inputs}
         return [features.clone() for features in self._pictures.encode(inputs)]

@@ -1,4 +1,4 @@
-"""The kinds of models that write about a picture, by how they take it in."""
+"""The families of image-to-text models, by how their decoder gets the picture."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from services.engine.pictures.model import PictureModel
 
 
 class EncoderDecoder(PictureModel):
-    """An encoder of images and a decoder of texts put together: ViT and GPT-2, TrOCR, Donut."""
+    """An image encoder combined with a text decoder: ViT with GPT-2, TrOCR, Donut."""
 
     @property
     def generator(self) -> PreTrainedModel:
@@ -49,7 +49,7 @@ class EncoderDecoder(PictureModel):
 
 
 class Blip(PictureModel):
-    """A decoder that attends to what a vision tower made of the image, and that goes on behind a prompt."""
+    """BLIP for captions: a decoder with cross-attention to a vision tower, which continues a prompt."""
 
     @property
     def generator(self) -> PreTrainedModel:
@@ -68,7 +68,7 @@ class Blip(PictureModel):
 
     def arguments(self, inputs: dict[str, Tensor], prompt: Tensor) -> dict[str, Tensor]:
         """See PictureModel."""
-        # Its `generate` takes away the last token, as which the tokenizer writes an end.
+        # BLIP's `generate` drops the last token, because its tokenizer appends an end token.
         return {**inputs, "input_ids": torch.nn.functional.pad(prompt, (0, 1))}
 
     def given(self, features: Tensor) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Blip(PictureModel):
 
 
 class BlipAnswerer(Blip):
-    """A decoder that attends to what an encoder made of a question, looking at the image."""
+    """BLIP for questions: a text encoder reads question and image, and the decoder attends to its states."""
 
     reads_question = True
 
@@ -101,7 +101,7 @@ class BlipAnswerer(Blip):
         return context
 
     def arguments(self, inputs: dict[str, Tensor], prompt: Tensor) -> dict[str, Tensor]:
-        """See PictureModel. There is no prompt: an answer begins with what answers begin with."""
+        """See PictureModel. The prompt holds only the start token."""
         assert prompt.shape[1] == len(self.starts)
         return {"pixel_values": inputs["pixel_values"], "input_ids": inputs["question"]}
 
@@ -118,7 +118,7 @@ class BlipAnswerer(Blip):
 
 
 class Git(PictureModel):
-    """A decoder that reads an image's patches before its tokens. It is given the image itself."""
+    """GIT: a decoder that has the image's patches before its tokens. Its features are the pixels themselves."""
 
     @property
     def generator(self) -> PreTrainedModel:
@@ -143,7 +143,7 @@ class Git(PictureModel):
         return {"pixel_values": features.unsqueeze(0)}
 
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Returns the images as they are, `[pictures, channels, height, width]`."""
+        """Returns the pixels unchanged, `[pictures, channels, height, width]`."""
         return self._given(inputs["pixel_values"])
 
     def _tokens_of(self, pixels: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Loads a checkpoint that writes about one picture."""
+"""Loads the checkpoint of an image-to-text model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ from services.engine.pictures.model import PictureModel
 from services.engine.pictures.pix2struct import Pix2Struct
 
 _SIZES = ((96, 128), (150, 60))
-"""Of the images that a model is tried with, width and height."""
+"""Width and height of the test images that a model is tried out with at load."""
 
 _FAMILIES: dict[str, tuple[Any, Callable[..., PictureModel]]] = {
     "VisionEncoderDecoderModel": (AutoModelForImageTextToText, EncoderDecoder),
@@ -38,14 +38,14 @@ _FAMILIES: dict[str, tuple[Any, Callable[..., PictureModel]]] = {
     "GitForCausalLM": (AutoModelForImageTextToText, Git),
 }
 ARCHITECTURES = frozenset(_FAMILIES)
-"""Those that are known here."""
+"""The supported architectures."""
 
 
 def load_picture_model(checkpoint: Checkpoint) -> LoadedModel:
     """Loads a checkpoint of one of ARCHITECTURES.
 
     Raises:
-        ModelRefused: it is of none, or its files are missing or unsafe to load.
+        ModelRefused: its architecture is another, or its files are missing or unsafe to load.
     """
     with refusals(checkpoint.source):
         config = read_config(checkpoint)
@@ -88,6 +88,6 @@ def _loaded(checkpoint: Checkpoint, model: PreTrainedModel, pictures: PictureMod
 
 
 def drawn_images() -> list[Image.Image]:
-    """Returns images of noise: nothing in them is alike, so that no two places compute the same."""
+    """Returns images of noise: no two parts are equal, so that no error can hide."""
     generator = np.random.default_rng(0)
     return [Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in _SIZES]

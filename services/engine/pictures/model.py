@@ -1,4 +1,4 @@
-"""What is the same for all models that write about one picture."""
+"""PictureModel: the interface that all image-to-text models share."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -14,13 +14,13 @@ from services.engine.media.image import ImageLimits
 
 
 class PictureModel(ABC):
-    """A model with its image processor and its tokenizer, taken apart where a picture goes in.
+    """An image-to-text model, split into the part that encodes a picture and the part that generates.
 
-    Its methods may run in any thread, but for those that run the model.
+    Methods that run the model belong to the engine's thread; the others are thread-safe.
     """
 
     reads_question = False
-    """Whether a question is part of the picture, or read together with it. Else it stands before the output."""
+    """Whether a question is encoded with the picture; else it is the prompt that the decoder continues."""
 
     def __init__(self, model: PreTrainedModel, processor: Any, tokenizer: Any) -> None:
         self.model: Any = model
@@ -31,74 +31,75 @@ class PictureModel(ABC):
     @property
     @abstractmethod
     def generator(self) -> PreTrainedModel:
-        """What generates token by token."""
+        """The module that generates token by token."""
 
     @property
     def decoder(self) -> PreTrainedModel | None:
-        """What attends to a picture's features by cross-attention; None if that is not how it sees them."""
+        """The decoder, if it sees the picture's features by cross-attention; else None."""
         return self.generator
 
     @property
     @abstractmethod
     def starts(self) -> tuple[int, ...]:
-        """What is before a prompt, or before the output where there is none."""
+        """The token ids that the decoder's input starts with, before a prompt."""
 
     @property
     def ends(self) -> frozenset[int] | None:
-        """What an output ends with; None: what the generation configuration says."""
+        """The end token ids; None: those of the generation configuration."""
         return None
 
     @abstractmethod
     def arguments(self, inputs: dict[str, Tensor], prompt: Tensor) -> dict[str, Tensor]:
-        """Returns what the whole model's own `generate` is given for a picture and a prompt `[1, tokens]`."""
+        """Returns the arguments of the whole model's `generate` for a picture and a prompt `[1, tokens]`."""
 
     @abstractmethod
     def given(self, features: Tensor) -> dict[str, Any]:
-        """Returns what the generator's own `generate` is given beside tokens for a picture's features."""
+        """Returns the arguments of the generator's `generate` for a picture's features, apart from tokens."""
 
     def states(self, features: Tensor) -> Tensor:
-        """Returns what the decoder attends to, `[1, tokens, width]`."""
+        """Returns the states that the decoder cross-attends to, `[1, tokens, width]`."""
         return features.unsqueeze(0)
 
     @abstractmethod
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Returns the features `[pictures, tokens, width]` of pictures whose inputs are of one shape."""
+        """Returns the features of pictures, `[pictures, tokens, width]`. All inputs must have equal shapes."""
 
     def check_growth(self, image: Image.Image, _question: str, limits: ImageLimits) -> None:
-        """Refuses a picture that would become larger than the limit on its way to what the model reads.
+        """Checks that the image processor does not make a picture larger than the limit in between.
 
-        Raises ImageRefused.
+        Raises:
+            ImageRefused: it does.
         """
         check_growth(self.processor, *image.size, limits)
 
     def inputs(self, image: Image.Image, _question: str) -> dict[str, Tensor]:
-        """Returns what the model reads of a picture, in batches of one.
+        """Returns the model's inputs for a picture, each with a batch dimension of 1.
 
         Raises:
-            ImageRefused: it cannot be resized to what the model reads.
+            ImageRefused: the picture cannot be resized for the model.
         """
         return {"pixel_values": self.pixels(image)}
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """Returns what the processor makes of an image in RGB, `[1, ...]`. Raises ImageRefused as `inputs` does."""
+        """Returns the processed pixels of an RGB image, `[1, ...]`. Raises ImageRefused like `inputs`."""
         found = _read(self.processor, image)
         if self._seen and tuple(found.shape) not in self._seen:
             raise unfit(image)
         return found
 
     def token_count(self, inputs: dict[str, Tensor]) -> int:
-        """Returns how many tokens a picture's features stand for."""
+        """Returns the number of tokens in a picture's features."""
         return self._seen[tuple(inputs["pixel_values"].shape)]
 
     @torch.inference_mode()
     def learn(self, images: list[Image.Image]) -> None:
-        """Finds out how many tokens stand for pictures, by encoding some."""
+        """Learns the number of feature tokens for each input shape, by encoding test images."""
         for image in images:
             pixels = _read(self.processor, image)
             self._seen[tuple(pixels.shape)] = self._tokens_of(self._given(pixels))
 
     def most_tokens(self, _context: int) -> int:
-        """Returns how many tokens a picture's features stand for at most, where its texts have `context` at most."""
+        """Returns the most tokens that a picture's features can have; texts have at most `context` tokens."""
         return max(self._seen.values())
 
     def _tokens_of(self, pixels: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Pix2Struct, which reads an image as patches of any number and shape, with a question written above it."""
+"""Pix2Struct: reads an image as a variable number of patches, with a question rendered above it."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ FONT = "Arial.TTF"
 
 
 class Pix2Struct(EncoderDecoder):
-    """Padding is left out of what its processor makes: it was masked anyway."""
+    """The Pix2Struct family. Padding patches of the processor are removed, because the model masks them anyway."""
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, checkpoint: Checkpoint) -> None:
-        """Takes what was loaded of a checkpoint.
+        """Takes the loaded parts of a checkpoint.
 
         Raises:
-            ModelRefused: questions are to be written above images, and there is no font for it.
+            ModelRefused: the model needs questions rendered above images, and the checkpoint has no font for it.
         """
         super().__init__(model, processor, tokenizer)
         self.reads_question = bool(processor.is_vqa)
@@ -36,7 +36,7 @@ class Pix2Struct(EncoderDecoder):
         self._font = None if font is None else font.read_bytes()
 
     def check_growth(self, image: Image.Image, question: str, limits: ImageLimits) -> None:
-        """See PictureModel. Image and question are both made as wide as the wider one."""
+        """See PictureModel. Image and rendered question are both scaled to the wider one's width."""
         if self.reads_question:
             header = render_text(question, font_bytes=self._font)
             width = max(header.width, image.width)
@@ -56,7 +56,7 @@ class Pix2Struct(EncoderDecoder):
         return inputs["flattened_patches"].shape[1]
 
     def learn(self, images: list[Image.Image]) -> None:
-        """See PictureModel. Patches are counted."""
+        """See PictureModel. There is nothing to learn: each patch is one token."""
 
     def most_tokens(self, _context: int) -> int:
         """See PictureModel."""

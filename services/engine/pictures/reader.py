@@ -1,4 +1,4 @@
-"""From the file of an image, and a question about it, to what a model that writes about pictures takes of them."""
+"""Decodes a picture and prepares it, with its question, as an image-to-text model's medium."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from services.engine.pictures.model import PictureModel
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Decodes images within limits and prepares what is new. For any thread."""
+    """Decodes images within limits, and prepares those that are not in the cache. Thread-safe."""
 
     pictures: PictureModel
     cache: MediaCache
     limits: ImageLimits
 
     def read(self, data: bytes, media_type: str, question: str = "") -> Medium:
-        """Returns the picture in a file; `question` is what is asked of it, if the model reads that with it.
+        """Returns the medium of an image file, from the cache if it is there. `question` is encoded with it.
 
         Raises:
-            ImageRefused: see `decode_image`; or it cannot be resized for the model, or would become too large.
+            ImageRefused: see `decode_image`; or the image cannot be resized for the model, or would become too large.
         """
         image = decode_image(data, media_type, self.limits)
         self.pictures.check_growth(image, question, self.limits)
@@ -34,6 +34,6 @@ class PictureReader:
 
 
 def medium_of(pictures: PictureModel, image: Image.Image, question: str, digest: bytes) -> Medium:
-    """Returns a picture that was not encoded yet. Raises ImageRefused as PictureModel does."""
+    """Returns the medium of a picture, without features yet. Raises ImageRefused like PictureModel."""
     inputs = pictures.inputs(image, question)
     return Medium(digest=digest, replacement="", token_count=pictures.token_count(inputs), inputs=inputs)

@@ -1,13 +1,13 @@
-"""From what a segmentation model computes to regions in pixels of the image. Computes what transformers' own
-post-processing does, mask by mask, so that memory does not grow with masks times pixels.
+"""Turns outputs of segmentation models into regions in pixels of the image. The results are those of transformers' own
+postprocessing, but computed mask by mask, so that memory does not grow with the number of masks times pixels.
 
-mode        what a region is
-upscaling   masks at the size of the image, one at a time
+mode        the segmentation modes
+upscaling   scales masks to the size of the image, one at a time
 semantic    one region per class
-queries     masks with their classes, however an architecture calls them
-panoptic    regions that share the image out
-instances   regions each by itself
+queries     masks and class logits, under one name for all architectures
+panoptic    regions that do not overlap
+instances   regions that may overlap
 prompt      points and a box
-prompts     regions that prompts point at
-models      which of these a model can do, and how it is run
+prompts     regions marked by prompts (SAM)
+models      the modes of a model, and how it is run
 """

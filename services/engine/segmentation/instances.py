@@ -1,4 +1,4 @@
-"""Regions each by itself: they may lie over each other."""
+"""Instance segmentation: one region per object; regions may overlap."""
 
 from collections.abc import Iterator
 
@@ -12,18 +12,18 @@ from services.engine.segmentation.upscaling import Size, logit
 
 
 def likeliest_pairs(queries: MaskQueries) -> Candidates:
-    """Returns as many pairs of a mask and a class as there are masks; a mask may be in several. Masks are logits."""
+    """Returns the best (mask, class) pairs, as many as there are masks; a mask may be in several. Masks are logits."""
     scores = queries.classes.softmax(-1)[:, :-1]
     best, pairs = scores.flatten().topk(len(scores))
     return Candidates(best, pairs % scores.shape[1], queries.masks[pairs // scores.shape[1]])
 
 
 def separate_instances(queries: MaskQueries, size: Size, thresholds: Thresholds) -> Iterator[Region]:
-    """Yields a region for each pair that is likely enough, each with all of its pixels."""
+    """Yields a region with all of its mask's pixels for each pair that reaches the score threshold."""
     cut = logit(thresholds.mask)
     candidates = likeliest_pairs(queries)
     for score, label, mask in zip(candidates.scores, candidates.labels, candidates.masks, strict=True):
-        if score < thresholds.score:  # the next step only makes it less
+        if score < thresholds.score:  # pairs are sorted, and the next step only lowers the score
             return
         inside = mask >= cut
         sure = float(score * (mask.sigmoid() * inside).sum() / (inside.sum() + 1e-6))
@@ -33,7 +33,7 @@ def separate_instances(queries: MaskQueries, size: Size, thresholds: Thresholds)
 
 
 def competing_instances(queries: MaskQueries, size: Size, thresholds: Thresholds) -> Iterator[Region]:
-    """Yields regions of likely pairs that share the image out by their logits, as OneFormer's do."""
+    """Yields non-overlapping regions of the pairs that reach the score threshold, as OneFormer does."""
     found = likeliest_pairs(queries)
     kept = found.scores >= thresholds.score
     yield from shared_out(Candidates(found.scores[kept], found.labels[kept], found.masks[kept]), size, thresholds)

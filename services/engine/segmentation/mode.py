@@ -1,10 +1,10 @@
-"""What a region is."""
+"""The segmentation modes."""
 
 from enum import Enum
 
 
 class SegmentationMode(Enum):
-    """Names as in the contract."""
+    """What one region stands for. Names as in the contract."""
 
     SEMANTIC = "semantic"
     INSTANCE = "instance"

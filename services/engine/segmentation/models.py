@@ -1,4 +1,4 @@
-"""Which modes a model can do, and how it is run for them."""
+"""The segmentation modes of each kind of model, and how the model is run for them."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -26,14 +26,14 @@ from services.engine.segmentation.semantic import semantic_regions
 from services.engine.segmentation.upscaling import Size
 
 _QUERY_MODELS = ("detr", "maskformer", "mask2former", "oneformer")
-_PROMPTED = ("sam", "sam2", "sam2_video")  # the last is what checkpoints of SAM 2 call themselves
+_PROMPTED = ("sam", "sam2", "sam2_video")  # checkpoints of SAM 2 have the model_type sam2_video
 
 
 def segmentation_class(config: PretrainedConfig) -> Any:
-    """Returns the Auto class that a checkpoint is loaded by.
+    """Returns the Auto class that a checkpoint is loaded with.
 
     Raises:
-        ModelRefused: it is of a kind that is not known here.
+        ModelRefused: its `model_type` is not supported.
     """
     kind = config.model_type
     if kind in _PROMPTED:
@@ -47,35 +47,35 @@ def segmentation_class(config: PretrainedConfig) -> Any:
 
 
 def is_prompted(config: PretrainedConfig) -> bool:
-    """Returns whether the model is shown where the regions are."""
+    """Returns whether the model needs prompts: points or boxes that mark the regions."""
     return config.model_type in _PROMPTED
 
 
 class SegmentationModel(Protocol):
-    """A model that divides images without being told where to look."""
+    """A model that segments the whole image, without prompts."""
 
     @property
     def modes(self) -> Sequence[SegmentationMode]:
-        """What it can do; first what it does unless a request says otherwise."""
+        """The supported modes; the first one is the default."""
         ...
 
     def inputs(self, image: ImageInputs, mode: SegmentationMode) -> ImageInputs:
-        """Returns what the model reads to divide the image in that way."""
+        """Returns the model's inputs for an image and a mode."""
         ...
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns what `regions` reads; a Compute of ImageRunner."""
+        """Returns the outputs that `regions` reads, batch first. For ImageRunner."""
         ...
 
     def regions(
         self, output: dict[str, Tensor], mode: SegmentationMode, size: Size, thresholds: Thresholds
     ) -> Iterator[Region]:
-        """Yields the regions of one image."""
+        """Yields the regions of one image, given its output and its size as it was sent."""
         ...
 
 
 class SemanticModel:
-    """A SegmentationModel that scores every class at every place."""
+    """A SegmentationModel that gives one logit per class and pixel."""
 
     modes = (SegmentationMode.SEMANTIC,)
 
@@ -102,7 +102,7 @@ class SemanticModel:
 
 
 class QueryModel:
-    """A SegmentationModel that proposes masks, each with a class."""
+    """A SegmentationModel that predicts a set of masks, each with class logits."""
 
     modes = (SegmentationMode.PANOPTIC, SegmentationMode.INSTANCE, SegmentationMode.SEMANTIC)
 
@@ -140,12 +140,12 @@ class QueryModel:
 
 
 def segmentation_model(loaded: LoadedVisionModel) -> SegmentationModel:
-    """Returns what a model can do that finds regions by itself."""
+    """Returns the SegmentationModel for a model without prompts."""
     return QueryModel(loaded) if loaded.config.model_type in _QUERY_MODELS else SemanticModel(loaded)
 
 
 def _task_tokens(loaded: LoadedVisionModel) -> dict[SegmentationMode, Tensor]:
-    """Returns how OneFormer is told what to do."""
+    """Returns OneFormer's task tokens for each mode, `[task_seq_len]`, padded with 0."""
     assert loaded.tokenizer is not None
     length: int = loaded.config.task_seq_len
     found: dict[SegmentationMode, Tensor] = {}
@@ -156,7 +156,7 @@ def _task_tokens(loaded: LoadedVisionModel) -> dict[SegmentationMode, Tensor]:
 
 
 def _background(loaded: LoadedVisionModel) -> Collection[int]:
-    """Returns the classes of which there is one region at most, where the processor's files tell."""
+    """Returns the background ("stuff") classes, whose masks are merged into one region. Empty if they are not known."""
     metadata: dict[str, Any] = getattr(loaded.processor, "metadata", None) or {}
     things = metadata.get("thing_ids")
     return () if things is None else set(loaded.config.id2label) - set(things)

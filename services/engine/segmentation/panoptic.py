@@ -1,4 +1,4 @@
-"""Regions that share the image out: no pixel belongs to two."""
+"""Panoptic segmentation: regions that do not overlap."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -13,29 +13,30 @@ from services.engine.segmentation.upscaling import Contest, Size, upscaled
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a region must reach."""
+    """Thresholds of a region. The defaults are those of transformers."""
 
     score: float = 0.5
+    """Least score of a region."""
     mask: float = 0.5
-    """Probability from which on a pixel belongs to a mask."""
+    """Least probability of a pixel that belongs to the mask."""
     visible_share: float = 0.8
-    """Share of its mask that no likelier one may have taken."""
+    """Least share of the mask's pixels that it must win against the other masks."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Masks that compete for the pixels of an image."""
+    """Masks that compete for pixels, with scores and labels `[candidates]`."""
 
     scores: Tensor
     labels: Tensor
     masks: Tensor
-    """`[candidates, height, width]`; weighed by the scores they compete."""
+    """`[candidates, height, width]`. A pixel goes to the mask with the highest value times score."""
 
 
 def panoptic_regions(
     queries: MaskQueries, size: Size, thresholds: Thresholds, background: Collection[int] = ()
 ) -> Iterator[Region]:
-    """Yields a region for each mask with a class, and only one for each class of the background."""
+    """Yields a region for each mask whose best class is not "none". Masks of one background class are merged."""
     scores, labels = queries.classes.softmax(-1).max(-1)
     kept = (labels != queries.classes.shape[-1] - 1) & (scores >= thresholds.score)
     candidates = Candidates(scores[kept], labels[kept], queries.masks[kept].sigmoid())
@@ -45,7 +46,7 @@ def panoptic_regions(
 def shared_out(
     candidates: Candidates, size: Size, thresholds: Thresholds, background: Collection[int] = ()
 ) -> Iterator[Region]:
-    """Yields what is left of each mask where a likelier one has not taken its pixels, if that is enough."""
+    """Yields each mask's region: the pixels where it wins. Masks that keep less than `visible_share` are dropped."""
     contest, areas = Contest(size), []
     for mask, score in zip(candidates.masks, candidates.scores, strict=True):
         weighed = upscaled(mask[None], size)[0].mul_(score)

@@ -1,4 +1,4 @@
-"""What points at a region, free of torch."""
+"""The prompt for one region, free of torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prompt:
-    """Points at one region, in pixels of the image."""
+    """Marks one region with points or a box, in pixels of the image as it was sent."""
 
     points: Sequence[tuple[float, float]] = ()
     inside: Sequence[bool] = ()
-    """Whether the region holds the point; one for each."""
+    """For each point, whether it lies inside the region."""
     box: tuple[float, float, float, float] | None = None
-    """Left, upper, right and lower edge."""
+    """`(x_min, y_min, x_max, y_max)`."""

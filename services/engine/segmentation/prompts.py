@@ -1,4 +1,4 @@
-"""What a model of the Segment Anything kind makes of prompts."""
+"""Runs Segment Anything models (SAM, SAM 2) on an image and its prompts."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,34 +16,36 @@ from services.engine.segmentation.region import Region
 from services.engine.segmentation.upscaling import Size, logit
 
 _TOGETHER = 16
-"""Prompts decoded at once: each takes some megabytes."""
+"""Prompts decoded in one call of the model, to limit memory: each takes some megabytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class PromptedInputs(ModelInputs):
-    """An image with what points at its regions."""
+    """The model's inputs for an image, and its prompts."""
 
     prompts: Sequence[Prompt]
     size: Size
+    """Height and width of the image as it was sent."""
     all_candidates: bool
+    """Whether all candidates of a prompt are returned, or only the best."""
 
     @property
     def length(self) -> int:
-        """See ModelInputs. A prompt costs less than an image, but what comes of it takes as much memory."""
+        """See ModelInputs. Each prompt counts as one image, because its outputs take as much memory."""
         return super().length + len(self.prompts)
 
     @property
     def read_size(self) -> list[int]:
-        """How large the image is in what the model reads; SAM 2 stretches it over all of that."""
+        """Height and width of the resized image in the model's input. SAM pads the rest; SAM 2 stretches the image."""
         told = self.tensors.get("reshaped_input_sizes")
         return list(self.tensors["pixel_values"].shape[-2:]) if told is None else told.tolist()
 
 
 class PromptRunner:
-    """A BatchRunner over PromptedInputs. Each image is read once, however many prompts it has.
+    """A BatchRunner for PromptedInputs. It encodes each image once, however many prompts it has.
 
-    Its output for an item is a list of pairs for each prompt: masks `[candidates, height, width]` and scores
-    `[candidates]`, the best first.
+    Its output for an item is a list with a pair for each prompt: mask logits `[candidates, height, width]` and scores
+    `[candidates]`, best first, both in float32 on the CPU.
     """
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
@@ -58,12 +60,12 @@ class PromptRunner:
         found = self._model.get_image_embeddings(pixels.to(self._device, self._dtype))
         if isinstance(found, Tensor):
             embeddings = [found[i : i + 1] for i in range(len(items))]
-        else:  # SAM 2 has them at several scales
+        else:  # SAM 2 has features at several scales
             embeddings = [[scale[i : i + 1] for scale in found] for i in range(len(items))]
         return [self._decoded(embeddings[i], item.inputs) for i, item in enumerate(items)]
 
     def _decoded(self, embedding: Tensor | list[Tensor], inputs: PromptedInputs) -> list[tuple[Tensor, Tensor]]:
-        # Prompts of unlike shape are decoded apart: points to fill up with would not be without effect.
+        # Prompts with different numbers of points are decoded separately: padding points would change the masks.
         alike: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         for i, prompt in enumerate(inputs.prompts):
             alike[len(prompt.points), prompt.box is not None].append(i)
@@ -97,7 +99,7 @@ class PromptRunner:
 
 
 def _best_first(masks: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Returns the candidates by score, at most so many or all if that is 0, in memory of their own on the CPU."""
+    """Returns the `most` candidates with the highest scores (0: all), best first, copied to the CPU."""
     order = scores.argsort(descending=True, stable=True)[: most or None]
     return masks[order].to("cpu", torch.float32), scores[order].to("cpu", torch.float32)
 
@@ -105,11 +107,16 @@ def _best_first(masks: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tenso
 def prompted_regions(
     processor: Any, output: Sequence[tuple[Tensor, Tensor]], inputs: PromptedInputs, min_score: float, threshold: float
 ) -> Iterator[Region]:
-    """Yields a region for each candidate of each prompt that is likely enough, as the processor scales masks."""
+    """Yields a region for each candidate of each prompt with at least `min_score`; the processor scales the masks.
+
+    A pixel belongs to the region if its probability is at least `threshold`.
+    """
     cut = logit(threshold)
     sizes = {"original_sizes": [inputs.size], "reshaped_input_sizes": [inputs.read_size]}
     for place, (masks, scores) in enumerate(output):
-        for mask, score in zip(masks, scores.clamp(0, 1).tolist(), strict=True):  # a guess of the overlap, unbounded
+        for mask, score in zip(
+            masks, scores.clamp(0, 1).tolist(), strict=True
+        ):  # a predicted IoU, which may leave [0, 1]
             if score >= min_score:
                 (scaled,) = processor.post_process_masks([mask[None, None]], **sizes, binarize=False)
                 yield Region(None, score, (scaled[0, 0] >= cut).numpy(), prompt=place)

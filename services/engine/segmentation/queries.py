@@ -1,4 +1,4 @@
-"""Masks with their classes, however an architecture calls them."""
+"""Mask queries: predicted masks and class logits, under one name for all architectures."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,32 +8,32 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 _MASK2FORMER_SIZE = (384, 384)
-"""At which Mask2Former's masks are read, whatever they were computed at."""
+"""Size that Mask2Former's postprocessing first resizes all masks to."""
 
 
 @dataclass(frozen=True)
 class MaskQueries:
-    """What a model proposes: masks, each with a class."""
+    """The masks that a model predicts for one image, each with class logits."""
 
     classes: Tensor
-    """Logits `[queries, classes + 1]` in float32; the last class is none."""
+    """Logits `[queries, classes + 1]` in float32; the last class is "no object"."""
     masks: Tensor
     """Logits `[queries, height, width]` in float32."""
 
     def class_maps(self) -> Tensor:
-        """Returns how much speaks for each class at each place, `[classes, height, width]`."""
+        """Returns the score of each class at each pixel, `[classes, height, width]`."""
         return torch.einsum("qc,qhw->chw", self.classes.softmax(-1)[:, :-1], self.masks.sigmoid())
 
 
 def queries_of(output: Any) -> tuple[Tensor, Tensor]:
-    """Returns class logits and mask logits of a batch, `[items, ...]` both."""
+    """Returns the class logits and mask logits of a batch, both `[items, ...]`."""
     if "class_queries_logits" in output:
         return output.class_queries_logits, output.masks_queries_logits
     return output.logits, output.pred_masks
 
 
 def framed(queries: MaskQueries, model_type: str) -> MaskQueries:
-    """Returns the masks at the size at which this kind of model has them read."""
+    """Returns the queries with masks at the size that this model type's postprocessing works at."""
     if model_type != "mask2former":
         return queries
     size = _MASK2FORMER_SIZE

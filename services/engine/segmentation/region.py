@@ -1,4 +1,4 @@
-"""What segmentation finds."""
+"""Region: one result of segmentation."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from services.engine.media.masks import Mask
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Pixels that belong together. The mask may be empty."""
+    """One region: a mask at the size of the image, which may be empty."""
 
     label: int | None
-    """Index of its class; None if it has none."""
+    """Index of its class; None if the model has no classes."""
     score: float | None
-    """Confidence in [0, 1]; None if there is none."""
+    """Confidence in [0, 1]; None if the model gives none."""
     mask: Mask
     prompt: int | None = None
-    """Number of the prompt it answers."""
+    """Index of its prompt; None without prompts."""

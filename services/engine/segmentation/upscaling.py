@@ -1,4 +1,4 @@
-"""Masks at the size of the image."""
+"""Scales masks to the size of the image, and finds the best mask for each pixel."""
 
 import math
 
@@ -13,31 +13,31 @@ Size = tuple[int, int]
 
 
 def upscaled(maps: Tensor, size: Size) -> Tensor:
-    """Returns the maps `[maps, *size]` of the maps `[maps, height, width]`, by bilinear interpolation."""
+    """Returns the maps `[maps, height, width]` resized to `size` by bilinear interpolation."""
     return interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def logit(probability: float) -> float:
-    """Returns the number whose sigmoid is the probability: minus infinity for 0, infinity for 1."""
+    """Returns the inverse of the sigmoid: minus infinity for 0, infinity for 1."""
     if probability <= 0:
         return -math.inf
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
 
 
 class Contest:
-    """Gives every pixel to one of several maps: to the one that is greatest there, and of equals to the first.
+    """An argmax over maps: assigns each pixel to the map with the highest value, and to the first one of equals.
 
-    Maps come one after another, so that only one of them needs to be as large as the image.
+    Maps are entered one by one, so that only one needs to be in memory at the size of the image.
     """
 
     def __init__(self, size: Size) -> None:
         self._best = torch.full(size, -math.inf)
         self.owners = torch.zeros(size, dtype=torch.int16)
-        """Number of the map a pixel belongs to; 0 where no map was greater than minus infinity."""
+        """Index of the winning map per pixel, int16; 0 if no map was above minus infinity."""
         self._count = 0
 
     def enter(self, values: Tensor) -> None:
-        """Takes the next map, which is changed."""
+        """Enters the next map, `[height, width]`."""
         give_way()
         better = values > self._best
         self.owners.masked_fill_(better, self._count)

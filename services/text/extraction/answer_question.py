@@ -96,7 +96,7 @@ class QuestionAnswerer:
             whole = self._reader.pair(question, self._reader.whole_part(context, field="context"))
         held = room(whole, most, 1)
         if 2 * held < most:
-            # A few tokens of the context in each window would take the model as long as thousands of them in one.
+            # With few context tokens in each window, a long context would need a huge number of windows.
             wrong.append(
                 Violation("question", f"has {most - held} tokens with the special ones, and may fill at most half of "
                           f"the model's context, which is {most}")

@@ -53,7 +53,7 @@ class MaskReader:
             raise InvalidArgument([Violation(field, f"has no masked place; {mask!r} marks one")])
         read = text if mask == self.mask else text.replace(mask, self.mask)
         tokens = self._reader.read(read, truncation, field=field)
-        # Where each mark is in what is read, and which of the masks read there are marks.
+        # The text may hold the model's own mask token too. Only masks at the positions of marks are the request's.
         shifts = [i * (len(self.mask) - len(mask)) for i in range(len(marks))]
         starts = [start + shift for (start, _), shift in zip(marks, shifts, strict=True)]
         all_masks = [match.start() for match in re.finditer(re.escape(self.mask), read)]
@@ -77,7 +77,7 @@ class MaskReader:
         start, end = masked.spans[place]
         before, behind = masked.text[:start], masked.text[end:]
         if self._continuing:
-            # Spaces are not in the tokens: those of the text stay, but before what goes on with a word.
+            # WordPiece tokens hold no spaces: keep those of the text, except before a token that continues a word.
             piece: str = self._tokenizer.convert_ids_to_tokens(token_id) or ""
             if piece.startswith(self._continuing):
                 return before.rstrip() + piece.removeprefix(self._continuing) + behind

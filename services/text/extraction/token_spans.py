@@ -71,7 +71,7 @@ class SpanMaker:
         """Returns the spans in text order. With `include_outside`, also those with the label OUTSIDE."""
         if not len(tokens.ids):
             return []
-        first = np.arange(len(tokens.ids))  # of each unit, a token or a word, its first token
+        first = np.arange(len(tokens.ids))  # index of the first token of each unit (token or word)
         scores = tokens.scores
         if aggregation not in (Aggregation.NONE, Aggregation.SIMPLE):
             first = np.flatnonzero(~self._continues_a_word(tokens))
@@ -133,6 +133,6 @@ def _word_scores(scores: Floats, first: Integers, aggregation: Aggregation) -> F
         return (np.add.reduceat(scores, first) / counts[:, None]).astype(np.float32)
     best = scores.max(axis=1)
     words = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(scores))))
-    # By word, then the best score, then the first of equals.
+    # Sort by word, then by descending best score, then by position.
     order = np.lexsort((np.arange(len(scores)), -best, words))
     return scores[order[first]]

@@ -80,7 +80,7 @@ class ChatReader:
 
     def _shorter(self, text: str, excess: int, truncation: Truncation, field: str) -> str:
         """Returns the text shortened by about `excess` tokens, and by at least one character."""
-        # As in the turn, where what reads as a control token is text of several.
+        # Tokenized as in the turn, where the spelling of a control token is quoted and becomes several tokens.
         ids = self._encoder.encode(self._encoder.quoted(text), field=field, add_special_tokens=False)
         end = truncation is Truncation.END
         fewer = ids[: max(len(ids) - excess, 0)] if end else ids[excess:]

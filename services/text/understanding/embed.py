@@ -48,7 +48,7 @@ def read_vectors(recipe: SentenceRecipe, output: Any, _batch: TextBatch, items: 
         made = made[:, : wanted.dimension_count]
         vectors.append(normalized(made) if wanted.normalize else made)
     if all(len(made) == 1 for made in vectors) and len({made.shape for made in vectors}) == 1:
-        return [row.copy() for row in torch.cat(vectors).cpu().numpy()[:, None]]  # one way from the device for all
+        return [row.copy() for row in torch.cat(vectors).cpu().numpy()[:, None]]  # one copy from the device for all
     return [made.cpu().numpy().copy() for made in vectors]
 
 

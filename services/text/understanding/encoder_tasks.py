@@ -155,7 +155,7 @@ def _mask_filling(bench: Workbench) -> Served:
             "which the model was trained with, or serve something else of it with --task."
         )
     rows = ChosenRows(loaded)
-    # Where the head makes scores of the whole vocabulary for every token, they must not take all memory.
+    # A head that computes `[tokens, vocabulary]` logits for every token could otherwise use up the memory.
     most_tokens = None if rows.spares else max(_SCORES_BYTES // (4 * loaded.vocabulary_size), 1)
     reader = CandidateReader(rows)
     pipeline = bench.pipeline(reader.read, reader.focus, most_tokens)

@@ -31,7 +31,7 @@ class UnderstandingServicer(VerbServicer[TextVerbs]):
         answer = await verb.embed(embed_ask(request, context.time_remaining()))
         if sum(each.values.size for each in answer.result) <= _FEW_NUMBERS:
             return embed_response(answer, self._served.identity)
-        # Vectors of many tokens are millions of numbers.
+        # One vector per token can make millions of numbers, whose conversion would block the event loop.
         return await asyncio.to_thread(embed_response, answer, self._served.identity)
 
     async def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:

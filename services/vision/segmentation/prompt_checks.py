@@ -17,7 +17,7 @@ def wrong_prompts(prompts: Sequence[Prompt], most: int, size: tuple[int, int] | 
         path = f"prompts[{i}]"
         if not prompt.points and prompt.box is None:
             wrong.append(Violation(path, "must have at least one point or a box"))
-        if len(prompt.points) > most:  # they attend to each other: time grows with the square of their number
+        if len(prompt.points) > most:  # attention over points: time grows with the square of their number
             wrong.append(Violation(f"{path}.points", f"must hold at most {most} items, not {len(prompt.points)}"))
             continue
         for j, (x, y) in enumerate(prompt.points):
