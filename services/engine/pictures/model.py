@@ -68,7 +68,7 @@ class PictureModel(ABC):
         """Checks that the image processor does not make a picture larger than the limit in between.
 
         Raises:
-            ImageRefused: it does.
+            ImageRefused: it would.
         """
         check_growth(self.processor, *image.size, limits)
 

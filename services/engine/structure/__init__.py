@@ -1,1 +1,4 @@
-"""Structured output: from a schema, an expression, choices or a grammar to the tokens that may come next."""
+"""Structured output: compiles JSON schemas, regular expressions, choices and grammars to masks of allowed tokens.
+
+"The library" in this package is llguidance.
+"""

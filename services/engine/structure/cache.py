@@ -1,4 +1,4 @@
-"""What was compiled lately, within bounds."""
+"""An LRU cache of compiled structures, bounded in entries and bytes."""
 
 import threading
 from collections import OrderedDict
@@ -12,13 +12,13 @@ _REFUSAL_BYTES = 1024
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a structure does not compile."""
+    """A cached result for a structure that does not compile."""
 
     reason: str
 
 
 class StructureCache:
-    """Structures and refusals by what was asked for; those used least lately go. Any thread."""
+    """Compiled structures and refusals by their format. The least recently used are dropped. Thread-safe."""
 
     def __init__(self, *, entries: int = 256, size_bytes: int = 256 << 20) -> None:
         self._entries = entries
@@ -27,7 +27,7 @@ class StructureCache:
         self._found: OrderedDict[StructureFormat, Structure | Refusal] = OrderedDict()
 
     def get(self, wanted: StructureFormat) -> Structure | Refusal | None:
-        """Returns what is known; nothing where it is to be compiled, for the first time or anew."""
+        """Returns the cached result. None: the structure must be compiled, or recompiled because it grew too large."""
         with self._lock:
             found = self._found.get(wanted)
             if found is None:
@@ -42,7 +42,7 @@ class StructureCache:
             return found
 
     def put(self, wanted: StructureFormat, found: Structure | Refusal) -> None:
-        """Keeps an entry, and drops others for it."""
+        """Adds an entry and drops the least recently used ones beyond the bounds."""
         with self._lock:
             self._found[wanted] = found
             self._found.move_to_end(wanted)
@@ -51,7 +51,7 @@ class StructureCache:
 
     @property
     def bytes(self) -> int:
-        """Memory the entries hold at most."""
+        """An upper bound of the memory that the entries hold."""
         return sum(
             sum(map(len, wanted.texts)) + (found.bytes if isinstance(found, Structure) else _REFUSAL_BYTES)
             for wanted, found in self._found.items()

@@ -1,4 +1,4 @@
-"""Compiles structures off the event loop and off the engine's thread, each once."""
+"""Compiles structures in a thread of its own, so that neither the event loop nor the engine's thread waits."""
 
 import asyncio
 import logging
@@ -22,13 +22,13 @@ Found = tuple[Structure | None, tuple[Violation, ...]]
 
 
 class StructureCompiler:
-    """Finds the compiled form of structures for one tokenizer. `find` is called on the event loop.
+    """Compiles and caches structures for one tokenizer. `find` must be called on the event loop.
 
-    One thread of its own compiles, so that tokenizing goes on beside it; no more may wait for it than the queue holds.
+    A single thread compiles, apart from the preprocessing threads. The admission limits how many requests wait for it.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, admission: Admission) -> None:
-        """Reads the tokenizer's vocabulary: seconds, for the largest."""
+        """Reads the tokenizer's vocabulary, which can take seconds."""
         self._admission = admission
         self._cache = StructureCache()
         self._pending: dict[StructureFormat, Future[Structure | Refusal]] = {}
@@ -40,16 +40,16 @@ class StructureCompiler:
             log.warning("structured output is refused: %s", error)
             self._unreadable = str(error)
         except Exception:
-            # A tokenizer of a kind that nobody tried must not keep its model from being served.
+            # An unknown kind of tokenizer must not prevent its model from being served without structured output.
             log.warning("structured output is refused, since the tokenizer cannot be read", exc_info=True)
             self._unreadable = "the model's tokenizer cannot be read"
         self._executor = _deep_thread()
 
     async def find(self, wanted: StructureFormat | None) -> Found:
-        """Returns the compiled structure, or what is wrong with it; neither if none is wanted.
+        """Returns the compiled structure, or the violations that refuse it. For None returns neither.
 
         Raises:
-            QueueFull: as many requests as may wait are being prepared already.
+            QueueFull: too many requests are being prepared already.
         """
         if wanted is None:
             return None, ()
@@ -60,14 +60,14 @@ class StructureCompiler:
         found = self._cache.get(wanted)
         if found is None:
             with self._admission.preparing():
-                # Others may wait for the same: one that leaves must not take it from them.
+                # Other requests may wait for the same structure: cancelling this one must not cancel the compilation.
                 found = await asyncio.shield(asyncio.wrap_future(self._compiling(wanted)))
         if isinstance(found, Refusal):
             return None, (Violation(wanted.field, found.reason),)
         return found, ()
 
     def close(self) -> None:
-        """Drops what has not begun, and ends the thread and its process."""
+        """Cancels what has not started, and ends the thread and the trial process."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._sandbox.close()
 
@@ -83,7 +83,7 @@ class StructureCompiler:
             grammar, compiled_bytes = self._sandbox.try_out(wanted)
             found = Structure(wanted.field, grammar, self._vocabulary, compiled_bytes)
         except StructureUndecided as error:
-            return Refusal(str(error))  # which is not kept: whoever asks again may find the machine less busy
+            return Refusal(str(error))  # not cached: on a less busy machine it may compile
         except (StructureRefused, StructureFailed) as error:
             found = Refusal(str(error))
         self._cache.put(wanted, found)
@@ -91,7 +91,7 @@ class StructureCompiler:
 
 
 def _deep_thread() -> ThreadPoolExecutor:
-    """Returns an executor of one thread with a stack for the library's recursion."""
+    """Returns an executor of one thread whose stack is large enough for the library's recursion."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="structures")
     usual = threading.stack_size(STACK_BYTES)
     try:

@@ -1,11 +1,11 @@
-"""What a caller wants the output to look like, free of torch, of protobuf and of the library that compiles it."""
+"""The format that a request demands of its output, as plain values, free of torch, protobuf and llguidance."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class StructureKind(Enum):
-    """The ways to say it, named as the contract's fields are."""
+    """The kinds of structure. Values are the field names of the contract."""
 
     JSON_SCHEMA = "json_schema"
     REGEX = "regex"
@@ -16,21 +16,21 @@ class StructureKind(Enum):
 
 @dataclass(frozen=True)
 class StructureFormat:
-    """One constraint on the whole output. Equal ones are compiled once."""
+    """One constraint on the whole output. Equal formats are compiled once."""
 
     kind: StructureKind
     texts: tuple[str, ...] = ()
-    """The schema, the expression or the grammar; the choices; nothing for any JSON object."""
+    """The schema, the regular expression, the grammar, or all choices; empty for JSON_OBJECT."""
 
     @property
     def field(self) -> str:
-        """Where it stands in a request."""
+        """Its field in a request, for violations."""
         return f"parameters.structured_output.{self.kind.value}"
 
 
 class StructureRefused(Exception):
-    """A structure cannot be compiled. The message says why, in words for who wrote it."""
+    """A structure cannot be compiled. The message tells its author why."""
 
 
 class StructureUndecided(StructureRefused):
-    """It was not compiled now, for a reason that is none of its own: it may be tried again."""
+    """A structure was not compiled for a reason outside itself, such as a busy machine. It may be tried again."""

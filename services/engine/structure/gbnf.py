@@ -1,7 +1,7 @@
-"""Reads a grammar in GBNF, the notation of llama.cpp.
+"""Parses grammars in GBNF, the notation of llama.cpp, to nodes.
 
-The library's own converter from GBNF drops zeros of escapes and names that look alike, and joins rules to lexemes
-whatever follows them, which makes some grammars impossible to complete.
+The library's own converter from GBNF is not used: it drops zeros in escapes, confuses similar names, and joins rules to
+lexemes regardless of what follows them, which makes some grammars impossible to complete.
 """
 
 import re
@@ -33,10 +33,10 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def read_gbnf(text: str) -> dict[str, Node]:
-    """Returns the rules of a grammar that can be reached from `root`, by name.
+    """Returns the rules of a grammar that are reachable from `root`, by name.
 
     Raises:
-        StructureRefused: says what is wrong, and in which line.
+        StructureRefused: the grammar is invalid; the message names the line.
     """
     rules = _Reader(text).rules()
     if ROOT not in rules:
@@ -55,7 +55,7 @@ def read_gbnf(text: str) -> dict[str, Node]:
 
 
 class _Reader:
-    """Stands at one place of the text and moves on."""
+    """A recursive descent parser with a position in the text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -63,7 +63,7 @@ class _Reader:
         self._depth = 0
 
     def rules(self) -> dict[str, Node]:
-        """Reads everything."""
+        """Parses the whole text."""
         rules: dict[str, Node] = {}
         self._skip(_SPACE)
         while self._place < len(self._text):

@@ -1,4 +1,4 @@
-"""Writes a grammar in GBNF in the library's own notation, a variant of Lark's."""
+"""Translates a GBNF grammar to the library's own notation, a variant of Lark."""
 
 import json
 from collections.abc import Mapping
@@ -20,18 +20,18 @@ _SURROGATES = (0xD800, 0xDFFF)
 
 
 def gbnf_to_lark(text: str) -> str:
-    """Returns the grammar `text` for the library. Raises StructureRefused."""
+    """Returns the GBNF grammar `text` in the library's notation. Raises StructureRefused if it is invalid."""
     rules = read_gbnf(text)
     return _Writer(rules, divide(rules)).text()
 
 
 def literal(text: str) -> str:
-    """Returns a text as it stands between quotes. The notation reads JSON, but no raw delete character."""
+    """Returns a text as a quoted literal. The notation accepts JSON strings, except for a raw DEL character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class _Writer:
-    """Gives every composed part and node a definition of its own, since the notation nests only so deep."""
+    """Writes a separate definition for every composite part and node, because the notation limits nesting."""
 
     def __init__(self, rules: Mapping[str, Node], parts: Mapping[str, Part]) -> None:
         self._rules = rules
@@ -49,7 +49,7 @@ class _Writer:
         return "\n".join(self._lines) + "\n"
 
     def _named(self, item: Node | Part) -> str:
-        """Returns the name of an item; the notation tells terminals by capitals."""
+        """Returns the name of an item, and queues its definition if it is new. Terminals have upper case names."""
         item = item.node if isinstance(item, Lexeme) else item
         while isinstance(item, Reference):
             item = self._rules[item.name]
@@ -97,7 +97,7 @@ def _times(least: int, most: int | None) -> str:
 
 
 def _class(ranges: Ranges) -> str:
-    """Returns a class of characters, halves of surrogate pairs left out: they are in no text."""
+    """Returns a character class without surrogates, which cannot be in a text."""
     low, high = _SURROGATES
     spans = [
         span

@@ -1,8 +1,8 @@
-"""Which parts of a grammar can be lexemes.
+"""Decides which parts of a GBNF grammar become lexemes of the library's lexer.
 
-The library reads text lexeme by lexeme, each as long as it gets, and does not come back on it. A grammar in GBNF knows
-no lexemes: whatever derives the text is right. Both accept the same where one character ahead tells which lexeme begins
-and whether one goes on. What is not so is taken apart, down to single characters, of which that is always true.
+The library's lexer takes the longest match and does not backtrack. GBNF has no lexemes: every derivation of the text
+counts. Both accept the same texts if one character of lookahead decides which lexeme begins and whether it goes on.
+Lexemes for which it does not decide are split, down to single characters if necessary, for which it always does.
 """
 
 from collections import defaultdict
@@ -17,12 +17,12 @@ from services.engine.structure.gbnf_positions import Positions, TooManyPositions
 
 
 def divide(rules: Mapping[str, Node]) -> dict[str, Part]:
-    """Returns parts for the rules, `root` among them, that derive the same when read by lexemes."""
+    """Returns parts for the rules, including `root`, that accept the same texts when they are read with a lexer."""
     apart: set[Node] = set()
     traits = _Traits(rules)
     while True:
         parts = Division(rules, apart).parts()
-        # A regular grammar is one lexeme and has nothing to be told apart from.
+        # A regular grammar is a single lexeme, so there are no conflicts.
         if isinstance(parts[ROOT], Lexeme) or not (conflicts := _Neighbours(parts, traits).conflicts()):
             return parts
         apart |= conflicts
@@ -30,6 +30,8 @@ def divide(rules: Mapping[str, Node]) -> dict[str, Part]:
 
 @dataclass(frozen=True)
 class _Trait:
+    """What conflicts of a lexeme depend on; see Positions."""
+
     nullable: bool
     single: bool
     first: Ranges
@@ -37,7 +39,7 @@ class _Trait:
 
 
 class _Traits(dict[Node, _Trait]):
-    """What lexemes begin with and how they go on; a lexeme too large to look at may do anything."""
+    """The traits of lexemes, computed on demand. A lexeme that is too large is assumed to conflict with everything."""
 
     def __init__(self, rules: Mapping[str, Node]) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class _Traits(dict[Node, _Trait]):
 
 @dataclass(frozen=True)
 class _Edges:
-    """The lexemes that a part may begin and end with, as far as is known."""
+    """The lexemes that a part may begin and end with. They grow until a fixed point is reached."""
 
     nullable: bool = False
     first: frozenset[Node] = frozenset()
@@ -64,7 +66,7 @@ class _Edges:
 
 
 class _Neighbours:
-    """Finds which lexemes may stand in the same place, or one behind the other."""
+    """Finds the lexemes that may occur at the same position or directly after each other."""
 
     def __init__(self, parts: Mapping[str, Part], traits: _Traits) -> None:
         self._traits = traits
@@ -77,7 +79,7 @@ class _Neighbours:
             self._rules = found
 
     def conflicts(self) -> set[Node]:
-        """Returns lexemes that one character ahead does not tell from others."""
+        """Returns the lexemes that one character of lookahead does not tell from others, except single characters."""
         found: set[Node] = set()
         for node, behind in self._behind.items():
             following = union([span for other in behind for span in self._traits[other].first])

@@ -1,30 +1,30 @@
-"""What a grammar in GBNF consists of. Nodes are values: equal ones are the same lexeme."""
+"""The syntax tree of a GBNF grammar. Nodes are values: equal nodes become the same lexeme."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 LAST_CHARACTER = 0x10FFFF
 Ranges = tuple[tuple[int, int], ...]
-"""Code points from first to last, in order, apart from each other."""
+"""Inclusive ranges of code points, sorted, neither overlapping nor touching."""
 
 
 @dataclass(frozen=True)
 class Characters:
-    """One character out of some."""
+    """One character of a class."""
 
     ranges: Ranges
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the rule of this name derives."""
+    """A reference to a rule."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Concatenation:
-    """Items one behind the other; none: the empty text."""
+    """A sequence of items; without items, the empty text."""
 
     items: tuple["Node", ...]
 
@@ -38,7 +38,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Repetition:
-    """An item `least` to `most` times; None: without an end."""
+    """An item `least` to `most` times; None: unbounded."""
 
     item: "Node"
     least: int
@@ -49,7 +49,7 @@ Node = Characters | Reference | Concatenation | Choice | Repetition
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """Returns what a node consists of."""
+    """Returns the direct children of a node."""
     if isinstance(node, Concatenation):
         return node.items
     if isinstance(node, Choice):
@@ -66,12 +66,12 @@ def references(node: Node) -> Iterator[str]:
 
 
 def concatenation(items: list[Node]) -> Node:
-    """Returns items one behind the other, without a layer around a single one."""
+    """Returns the sequence of the items; a single item is returned as it is."""
     return items[0] if len(items) == 1 else Concatenation(tuple(items))
 
 
 def union(ranges: list[tuple[int, int]]) -> Ranges:
-    """Returns ranges in order, those that touch joined."""
+    """Returns the ranges sorted and merged."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if joined and first <= joined[-1][1] + 1:
@@ -82,7 +82,7 @@ def union(ranges: list[tuple[int, int]]) -> Ranges:
 
 
 def complement(ranges: Ranges) -> Ranges:
-    """Returns all other characters."""
+    """Returns the ranges of all other characters."""
     others: list[tuple[int, int]] = []
     begin = 0
     for first, last in ranges:
@@ -95,7 +95,7 @@ def complement(ranges: Ranges) -> Ranges:
 
 
 def overlap(one: Ranges, other: Ranges) -> bool:
-    """Returns whether some character is in both."""
+    """Returns whether the ranges have a character in common."""
     i = j = 0
     while i < len(one) and j < len(other):
         if one[i][1] < other[j][0]:

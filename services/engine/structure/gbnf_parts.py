@@ -1,4 +1,4 @@
-"""A grammar divided into rules of the library's parser and lexemes of its lexer."""
+"""Divides a grammar into rules for the library's parser and lexemes for its lexer."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,35 +18,35 @@ from services.engine.structure.gbnf_nodes import (
 
 @dataclass(frozen=True)
 class Lexeme:
-    """A node that is read as one piece."""
+    """A node that the lexer reads as one token."""
 
     node: Node
 
 
 @dataclass(frozen=True)
 class RuleCall:
-    """What a rule derives."""
+    """A call of a rule."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """Parts one behind the other."""
+    """A sequence of parts."""
 
     parts: tuple["Part", ...]
 
 
 @dataclass(frozen=True)
 class Either:
-    """One of some parts."""
+    """One of several parts."""
 
     parts: tuple["Part", ...]
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A part `least` to `most` times; None: without an end."""
+    """A part `least` to `most` times; None: unbounded."""
 
     part: "Part"
     least: int
@@ -57,7 +57,7 @@ Part = Lexeme | RuleCall | Row | Either | Repeated
 
 
 def called_rules(part: Part) -> Iterator[str]:
-    """Yields the names of rules a part calls."""
+    """Yields the names of the rules that a part calls."""
     match part:
         case RuleCall(name):
             yield name
@@ -71,7 +71,7 @@ def called_rules(part: Part) -> Iterator[str]:
 
 
 def regular_rules(rules: Mapping[str, Node]) -> frozenset[str]:
-    """Returns the rules that do not come back to themselves, nor to others that do: one lexeme can hold each."""
+    """Returns the rules that neither are recursive nor refer to recursive ones: each can be a single lexeme."""
     regular: set[str] = set()
     waiting = {name: set(references(node)) for name, node in rules.items()}
     while ready := [name for name, needed in waiting.items() if needed <= regular]:
@@ -82,7 +82,7 @@ def regular_rules(rules: Mapping[str, Node]) -> frozenset[str]:
 
 
 class Division:
-    """Divides rules; lexemes are as long as they can be, but for those nodes that are to be taken `apart`."""
+    """Divides rules into parts. Lexemes are as long as possible, except that the nodes in `apart` are split."""
 
     def __init__(self, rules: Mapping[str, Node], apart: Collection[Node]) -> None:
         self._rules = rules
@@ -90,7 +90,7 @@ class Division:
         self._regular = regular_rules(rules)
 
     def parts(self) -> dict[str, Part]:
-        """Returns what stands for each rule that is still called, `root` among them."""
+        """Returns the part of each rule that is still called, including `root`."""
         parts: dict[str, Part] = {}
         ahead = [ROOT]
         while ahead:
@@ -114,7 +114,7 @@ class Division:
                 return RuleCall(name)
 
     def _runs(self, items: tuple[Node, ...]) -> Iterator[Node]:
-        """Joins regular items that stand beside each other."""
+        """Joins adjacent regular items to one node, unless that node is in `apart` or is the whole sequence."""
         run: list[Node] = []
         for item in [*items, None]:
             if item is not None and self._is_regular(item):
@@ -127,7 +127,7 @@ class Division:
                 yield item
 
     def _merged(self, alternatives: tuple[Node, ...]) -> Iterator[Node]:
-        """Joins regular alternatives."""
+        """Joins regular alternatives to one node, unless that node is in `apart` or is the whole choice."""
         regular = tuple(item for item in alternatives if self._is_regular(item))
         merged = Choice(regular)
         if len(regular) < 2 or merged in self._apart or len(regular) == len(alternatives):

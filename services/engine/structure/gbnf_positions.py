@@ -1,4 +1,4 @@
-"""The characters of a lexeme as positions (Glushkov's automaton), to tell what may stand behind a complete one."""
+"""Glushkov's automaton of a lexeme: what characters it may begin with, and what may extend a complete match."""
 
 from collections.abc import Mapping
 
@@ -17,18 +17,18 @@ from services.engine.structure.gbnf_nodes import (
 _MOST_POSITIONS = 2_000
 _MOST_PAIRS = 20_000
 _Ends = tuple[bool, list[int], list[int]]
-"""Whether it may be empty, its first positions, its last ones."""
+"""Whether the part may be empty, its first positions, its last positions."""
 
 
 class TooManyPositions(Exception):
-    """A lexeme is too large to be looked at."""
+    """A lexeme is too large to analyse."""
 
 
 class Positions:
-    """The positions of one node whose references do not recur."""
+    """The automaton of one node without recursive references. Positions are occurrences of character classes."""
 
     def __init__(self, node: Node, rules: Mapping[str, Node]) -> None:
-        """Raises TooManyPositions."""
+        """Raises TooManyPositions if the node is too large."""
         self._rules = rules
         self._ranges: list[Ranges] = []
         self._behind: list[set[int]] = []
@@ -37,19 +37,23 @@ class Positions:
 
     @property
     def single(self) -> bool:
-        """Whether it is always one character."""
+        """Whether every match is one character."""
         return not self.nullable and not any(self._behind)
 
     @property
     def first(self) -> Ranges:
-        """What it may begin with."""
+        """The characters that a match may begin with."""
         return self._union(self._first)
 
     @property
     def extensions(self) -> Ranges:
-        """What may make a longer one, or the beginning of one, out of a complete one. Raises TooManyPositions."""
+        """The characters that may follow a complete match within a longer one.
+
+        Raises:
+            TooManyPositions: there are too many pairs of positions.
+        """
         extending: set[int] = set()
-        # Pairs of positions that one text can lead to.
+        # Pairs of positions that the same text can lead to.
         ahead = [(p, q) for p in self._first for q in self._first if overlap(self._ranges[p], self._ranges[q])]
         seen = set(ahead)
         while ahead:

@@ -1,4 +1,4 @@
-"""From what a caller wants to a grammar of the library."""
+"""Translates a StructureFormat to a grammar of the library."""
 
 import json
 from typing import Any
@@ -10,16 +10,16 @@ from services.engine.structure.gbnf_lark import gbnf_to_lark, literal
 from services.engine.structure.json_schema import checked_schema
 
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
-"""Where a text is certain, the library would admit one way of writing it in tokens: the tokenizer's, which it asks for
-without what stands before. All ways are admitted instead, and the model chooses."""
+"""By default, the library forces the tokenizer's own tokens for text without alternatives, and tokenizes that text out
+of context. With this option it allows every tokenization, and the model chooses."""
 
 
 def grammar_of(wanted: StructureFormat) -> str:
-    """Returns the grammar, which the library may still refuse.
+    """Returns the grammar as the library's JSON. The library may still refuse it.
 
     Raises:
-        StructureRefused: the text is none of its kind.
-        RecursionError: it is nested too deeply to be read.
+        StructureRefused: the text is not valid for its kind.
+        RecursionError: it is nested too deeply.
     """
     match wanted.kind:
         case StructureKind.JSON_SCHEMA:
@@ -27,7 +27,7 @@ def grammar_of(wanted: StructureFormat) -> str:
         case StructureKind.JSON_OBJECT:
             return _document(checked_schema('{"type": "object"}'))
         case StructureKind.REGEX:
-            # Letters, digits and spaces are those of ASCII, as RE2 and ECMAScript have it.
+            # \d, \w and \s match ASCII only, as in RE2 and ECMAScript.
             return _lark(f"start: EXPRESSION\nEXPRESSION: /{regex_to_lark(wanted.texts[0], 'dws')}/\n")
         case StructureKind.CHOICE_LIST:
             choices = " | ".join(map(literal, dict.fromkeys(wanted.texts)))

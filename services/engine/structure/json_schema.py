@@ -1,7 +1,7 @@
-"""JSON Schemas as the library takes them, with what it would not enforce refused by name.
+"""Prepares JSON Schemas for the library, and refuses what the library would accept without enforcing it.
 
-It refuses unknown formats and the keywords of the specification that it does not implement. What stands here are the
-two things it lets pass: options of its own inside a schema, and a minimum that a repeated name would meet.
+The library itself refuses unknown formats and keywords that it does not implement. It wrongly accepts two things, which
+are refused here: its own options inside a schema, and a `minProperties` that a repeated name could satisfy.
 """
 
 import json
@@ -12,27 +12,27 @@ from typing import Any
 from services.engine.structure.format import StructureRefused
 
 _OPTIONS: Any = {
-    # At most one space, or one or two line breaks with indentation: a model cannot go on with whitespace for ever.
+    # One space, or one or two line breaks with indentation, so that a model cannot generate whitespace for ever.
     "whitespace_pattern": r"( |\n{1,2}[ \t]{0,20})",
     "coerce_one_of": False,
     "lenient": False,
 }
 _ESCAPES = 'nrbtf\\"'
-"""Without \\uXXXX each text is written in one way only, so that a property cannot hide from its schema behind another
-spelling of its name."""
+"""Allowed escapes. Without \\uXXXX every string has exactly one spelling, so a property cannot evade its schema by
+another spelling of its name."""
 _CONTROL_ESCAPE = "u"
-"""Of control characters alone."""
+"""Added only for control characters that have no short escape."""
 _WITHOUT_ESCAPE = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
 def checked_schema(text: str) -> dict[str, Any]:
-    """Returns the JSON Schema `text` with the library's options, for which documents are all that is valid under it.
+    """Returns the JSON Schema `text` with the library's options.
 
     Raises:
-        StructureRefused: it is no schema, or says what could not be enforced.
-        RecursionError: it is nested too deeply to be read.
+        StructureRefused: it is not a schema, or has something that cannot be enforced.
+        RecursionError: it is nested too deeply.
     """
     try:
         schema = json.loads(text, parse_constant=_refuse_constant)
@@ -53,10 +53,10 @@ def _refuse_constant(name: str) -> None:
 
 
 def _escapes(schema: dict[str, Any]) -> str:
-    """Returns the escapes that texts may be written with: those of control characters where a value has to be.
+    """Returns the escapes allowed in strings: hexadecimal ones only if a fixed value needs them.
 
     Raises:
-        StructureRefused: a property could be written by them in several ways.
+        StructureRefused: with hexadecimal escapes, the name of a property would have several spellings.
     """
     if not any(map(_WITHOUT_ESCAPE.search, _fixed(schema))):
         return _ESCAPES
@@ -68,7 +68,7 @@ def _escapes(schema: dict[str, Any]) -> str:
 
 
 def _fixed(schema: Any) -> Iterator[str]:
-    """Yields the texts that values are to be equal to."""
+    """Yields the strings in `const` and `enum`."""
     for name, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
         if name in ("const", "enum"):
             yield from _texts(inner)
@@ -85,7 +85,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _names(schema: Any) -> Iterator[str]:
-    """Yields the names of all properties, among others."""
+    """Yields the names of all properties, and also other keys of the schema."""
     if isinstance(schema, dict):
         yield from schema
         yield from _texts(schema.get("required"))
@@ -95,7 +95,7 @@ def _names(schema: Any) -> Iterator[str]:
 
 
 def _unenforced(schema: Any) -> Iterator[str]:
-    """Yields what the schema, or one inside it, says in vain."""
+    """Yields messages for what cannot be enforced in the schema or its subschemas."""
     if isinstance(schema, list):
         for item in schema:
             yield from _unenforced(item)

@@ -1,7 +1,7 @@
-"""What a structure may cost: the size of its text, the work of compiling it, and the work of one mask.
+"""Limits of structures: the size of the text, the cost of compiling, and the cost of one mask.
 
-The library's own limits alone do not bound compiling (a divisor of nine digits, or four thousand optional letters in a
-row, keep it busy for as long as you like), so that a trial in a process of its own stands before it; `trial` says how.
+The library's own limits do not bound the time of compiling: a `multipleOf` of nine digits or four thousand optional
+letters keep it busy almost for ever. So each structure is first compiled in a separate process; see `trial`.
 """
 
 from collections.abc import Iterator
@@ -21,27 +21,27 @@ MAX_CHARACTERS = {
 MAX_CHOICES = 4_096
 
 TRIAL_CPU_SECONDS = 0.5
-"""For reading a structure, and once more for compiling it: real ones take a few milliseconds."""
+"""CPU time for parsing a structure, and again for compiling it. Real structures take a few milliseconds."""
 TRIAL_WALL_SECONDS = 20.0
-"""On a machine so busy that the processor's time says nothing."""
+"""Wall time of a trial, for machines so busy that the CPU time limit is not reached."""
 TRIAL_MEMORY_BYTES = 192 << 20
 STACK_BYTES = 512 << 20
-"""Of the threads that compile. Address space only: the library recurses about 30 KB for each reference a schema
-follows, and a chain of a thousand ends a process whose stack is the usual 8 MiB."""
+"""Stack of the threads that compile; only address space. The library needs about 30 KB of stack for each nested
+reference of a schema, so a chain of a thousand would overflow the usual 8 MiB and kill the process."""
 
 MASK_CPU_SECONDS = 0.05
-"""For one mask; usual ones take microseconds, and the first of a request a few milliseconds."""
+"""CPU time of one mask. Most take microseconds, and the first of a request a few milliseconds."""
 
 
 def parser_limits() -> LLParserLimits:
-    """Returns the library's limits. Beyond them a matcher fails, and its sequence with it."""
+    """Returns the limits passed to the library. A matcher that exceeds them fails, and so does its sequence."""
     return LLParserLimits(
         max_items_in_row=1_000,
         step_max_items=50_000,
         step_lexer_fuel=100_000,
         max_lexer_states=MAX_LEXER_STATES,
         max_grammar_size=100_000,
-        # Makes compiling depend on the vocabulary, for no gain that could be measured.
+        # It would make compiling depend on the vocabulary, and brought no measurable gain.
         precompute_large_lexemes=False,
         verbose_errors=False,
     )
@@ -49,11 +49,11 @@ def parser_limits() -> LLParserLimits:
 
 MAX_LEXER_STATES = 20_000
 BYTES_PER_LEXER_STATE = 2_048
-"""At most, as the library says and measurements confirm."""
+"""An upper bound, documented by the library and confirmed by measurements."""
 
 
 def size_violations(wanted: StructureFormat) -> Iterator[Violation]:
-    """Yields what is too large or empty."""
+    """Yields violations for texts that are too large or empty."""
     if wanted.kind is StructureKind.CHOICE_LIST:
         if not 1 <= len(wanted.texts) <= MAX_CHOICES:
             yield Violation(f"{wanted.field}.choices", f"must hold 1 to {MAX_CHOICES} choices, not {len(wanted.texts)}")

@@ -1,4 +1,4 @@
-"""Asks the trial process whether a structure compiles, and starts it again should it be gone."""
+"""Runs the trial process, which checks whether a structure compiles, and restarts it if it died."""
 
 import json
 import os
@@ -15,19 +15,20 @@ _ROOT = Path(__file__).parents[3]
 
 
 class Sandbox:
-    """Belongs to one thread. The process starts with the first question and ends with its input."""
+    """The trial process. Belongs to one thread. The process is started on first use and ends when its stdin closes."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def try_out(self, wanted: StructureFormat) -> tuple[str, int]:
-        """Returns the structure's grammar, and the bytes of memory that compiling it took.
+        """Returns the structure's grammar, and the memory in bytes that compiling it took.
 
         Raises:
-            StructureRefused: it does not compile within the limits, or, StructureUndecided, that could not be seen.
+            StructureRefused: it does not compile within the limits.
+            StructureUndecided: the trial did not end in time on this machine.
         """
         question = json.dumps([wanted.kind.value, wanted.texts])
-        # A process that was ended from outside says nothing of the structure: the next is asked again.
+        # A process killed from outside says nothing about the structure, so the question is repeated once.
         line = self._ask(question) or self._ask(question)
         answer = json.loads(line)
         if "reason" in answer:
@@ -35,7 +36,7 @@ class Sandbox:
         return answer["grammar"], answer["bytes"]
 
     def _ask(self, question: str) -> str:
-        """Returns the answer; empty if the process ended."""
+        """Returns the line that the process answers, or an empty string if it died."""
         process = self._running()
         assert process.stdin and process.stdout
         try:
@@ -59,7 +60,7 @@ class Sandbox:
             self._process.kill()
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
-                with suppress(BrokenPipeError):  # what was not written has no reader
+                with suppress(BrokenPipeError):  # unwritten data has no reader any more
                     assert pipe
                     pipe.close()
             self._process = None
@@ -74,7 +75,7 @@ class Sandbox:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 encoding="utf-8",
-                # An interrupt from the keyboard is for the service, which ends this process itself.
+                # Ctrl-C should reach only the service, which ends this process itself.
                 start_new_session=True,
                 env=_environment(),
             )
@@ -83,5 +84,5 @@ class Sandbox:
 
 def _environment() -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    # One arena: each more reserves address space that counts against the bound.
+    # One malloc arena: every further one reserves address space that counts against the memory limit.
     return {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "1"}

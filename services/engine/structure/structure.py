@@ -1,4 +1,4 @@
-"""A compiled structure, and how far one output has come in it."""
+"""A compiled structure, and the progress of one output in it, which gives masks of allowed tokens."""
 
 import time
 from collections.abc import Sequence
@@ -10,56 +10,57 @@ from services.engine.structure.reasons import LEXER_FULL, TOO_SLOW, reason, too_
 from services.engine.structure.vocabulary import Vocabulary
 
 _STATES_PER_SECOND = 200_000
-"""Of the lexer that all matchers of a structure share: at most so many come into being in a second of masks."""
+"""The most states that the lexer, which all outputs of a structure share, gains per second of computing masks."""
 _WARM_SECONDS = 20e-6
-"""In which a mask is made of states that are there."""
+"""Time of a mask that needs no new lexer states."""
 _SPENT_BYTES = 16 << 20
+"""Growth by new lexer states beyond which a structure is compiled again."""
 
 Mask = bytes
-"""One bit per token, the lowest of each byte first."""
+"""One bit per token id, least significant bit first; 1 means that the token is allowed."""
 
 
 class StructureFailed(Exception):
-    """An output cannot be held to its structure any further. The message says why."""
+    """An output can no longer be constrained to its structure. The message says why."""
 
 
 class Structure:
-    """What all outputs of one structure share. Made in the compiling thread, used in the engine's and others."""
+    """The part that all outputs of one structure share. Made in the compiling thread, used in other threads."""
 
     def __init__(self, field: str, grammar: str, vocabulary: Vocabulary, compiled_bytes: int) -> None:
-        """Compiles a grammar that was tried out; `field` is where it stood in the request.
+        """Compiles a grammar that the trial process accepted; `field` is its field in the request, for violations.
 
         Raises:
-            StructureFailed: it does not compile, or is too slow, with this vocabulary.
+            StructureFailed: it does not compile with this vocabulary, or its first mask takes too long.
         """
         self._matcher = LLMatcher(vocabulary.compiled, grammar, log_level=0, limits=parser_limits())
         self._compiled_bytes = compiled_bytes
         self._cold_seconds = 0.0
-        self._begun = -1  # but for the one below
+        self._begun = -1  # the state begun below does not count
         self.field = field
         self.vocabulary = vocabulary
         self.failure: str | None = None
-        """Why no further output is held to it."""
-        # What every output needs first, and what shows whether the vocabulary is too much for it.
+        """Why no further output can use it; None if it can."""
+        # Every output needs the first mask, and it shows whether the structure is too slow with this vocabulary.
         self.begin().mask()
 
     def begin(self) -> "StructureState":
-        """Returns the state of an empty output, in microseconds; to take a token on takes about two more."""
+        """Returns the state of an empty output. This takes microseconds."""
         return self.follow(self._matcher)
 
     def follow(self, matcher: LLMatcher) -> "StructureState":
-        """Returns the state of an output that has come as far as a matcher."""
+        """Returns the state of a new output that starts where `matcher` is."""
         self._begun += 1
         return StructureState(self, matcher.deep_copy())
 
     @property
     def bytes(self) -> int:
-        """Memory it holds at most."""
+        """An upper bound of the memory that it holds."""
         return self._compiled_bytes + self._grown_bytes
 
     @property
     def spent(self) -> bool:
-        """Whether it may have grown so much by use that it is better compiled anew."""
+        """Whether it may have grown so much by use that it should be compiled again."""
         return self._grown_bytes > _SPENT_BYTES
 
     @property
@@ -68,10 +69,10 @@ class Structure:
         return round(states * BYTES_PER_LEXER_STATE)
 
     def worked(self, seconds: float, error: str) -> None:
-        """Notes the processor time that one output took, and the library's error if there was one.
+        """Records the CPU time of one step of an output, and the library's error, which is empty without one.
 
         Raises:
-            StructureFailed: there was, or it took too long.
+            StructureFailed: there was an error, or the step took too long.
         """
         self._cold_seconds += max(seconds - _WARM_SECONDS, 0.0)
         if seconds > MASK_CPU_SECONDS:
@@ -79,55 +80,55 @@ class Structure:
         if not error:
             return
         if LEXER_FULL in error and self._begun > 1:
-            self._cold_seconds = float("inf")  # others may have filled it: the next finds it empty
+            self._cold_seconds = float("inf")  # other outputs may have filled the lexer: recompiling empties it
         elif too_complex(error):
             self.failure = reason(error)
         raise StructureFailed(reason(error))
 
 
 class StructureState:
-    """Follows one output. Belongs to one thread at a time."""
+    """The progress of one output in its structure. Belongs to one thread at a time."""
 
     def __init__(self, structure: Structure, matcher: LLMatcher) -> None:
         self._structure = structure
         self._matcher = matcher
         self._size = structure.vocabulary.size
-        self._mask: Mask | None = None  # of what may come next, once it was asked for
+        self._mask: Mask | None = None  # of the next token, once it was computed
         self._refused = False
         self.taken = 0
-        """Tokens it has taken on."""
+        """Number of tokens taken."""
         self.failure: str | None = None
-        """Why this output cannot be followed any further."""
+        """Why this output can no longer be constrained; None if it can."""
 
     def fork(self) -> "StructureState":
-        """Returns the state of an output that has the same tokens and goes on by itself."""
+        """Returns the state of a new output that has the same tokens so far."""
         return self._like(self._structure.follow(self._matcher))
 
     def ahead(self) -> "StructureState":
-        """Returns a state that takes on tokens which the same output may get."""
+        """Returns a copy for tokens that this output may get later, such as drafted ones."""
         return self._like(StructureState(self._structure, self._matcher.deep_copy()))
 
     def take(self, token_id: int) -> bool:
-        """Takes a token of text on. Returns whether it did: none that the structure does not admit, or behind one."""
+        """Takes a token of text. Returns False if the structure does not allow it, or did not allow an earlier one."""
         if self._refused or self.failure:
             return False
-        # What a token takes that a mask admits was there when the mask was made.
+        # After a mask, taking a token needs no new lexer states, so its time is not measured.
         began = time.thread_time() if self._mask is None else None
         taken = token_id < self._size and self._matcher.try_consume_tokens([token_id]) == 1
         self._mask = None
         self._note(began)
         if not taken:
             self._refused = True
-            self._look()  # of a lexer that failed under another output the library says nothing before
+            self._look()  # only now does the library report a lexer that another output made fail
             return False
         self.taken += 1
         return not self.failure
 
     def advance(self, token_ids: Sequence[int]) -> int:
-        """Takes tokens of text on, up to the first that the structure does not admit. Returns how many it took.
+        """Takes tokens of text up to the first that the structure does not allow. Returns how many it took.
 
         Raises:
-            StructureFailed: one takes too long, or more than the limits allow.
+            StructureFailed: a token takes too long or exceeds the library's limits.
         """
         for i, token_id in enumerate(token_ids):
             if not self.take(token_id):
@@ -146,19 +147,19 @@ class StructureState:
 
     @property
     def complete(self) -> bool:
-        """Whether the output may end here and cannot go on."""
+        """Whether the output may end here and has no allowed token left."""
         if not self.accepting:
             return False
         if self._matcher.is_stopped():
             return True
         mask = self._look()
-        return not self.failure and mask == bytes(len(mask))  # of a failure is told who needs the mask
+        return not self.failure and mask == bytes(len(mask))  # a failure is raised by `mask`
 
     def mask(self) -> Mask:
-        """Returns which tokens of text may come next: `[size / 8]`, rounded up.
+        """Returns the mask of tokens of text that may come next, `ceil(size / 8)` bytes.
 
         Raises:
-            StructureFailed: that takes too long, or more than the limits allow.
+            StructureFailed: computing it takes too long or exceeds the library's limits.
         """
         mask = self._look()
         self._require()
@@ -170,7 +171,7 @@ class StructureState:
             found = self._matcher.compute_bitmask()
             self._note(began)
             whole, rest = divmod(self._size, 8)
-            # The library's own end lies behind the last token.
+            # Cut off the bit of the library's own end token, which is behind the last token.
             self._mask = found[:whole] + bytes([found[whole] & (1 << rest) - 1] if rest else [])
         return self._mask
 

@@ -1,9 +1,9 @@
-"""A process in which structures are compiled for the first time, where they can harm nobody.
+"""The trial process: compiles structures for the first time, isolated from the service.
 
 `python -m services.engine.structure.trial` reads one question per line, a JSON list of the kind and the texts of a
-structure, and answers each by a line of JSON: `{"grammar": …, "bytes": …}` or `{"reason": …}`. Each is worked on by a
-child of its own with bounds on processor time and memory, so that one that does not end, or ends the process, is an
-answer too. It imports nothing that takes long.
+structure, and answers with a line of JSON: `{"grammar": …, "bytes": …}` or `{"reason": …}`. Each question runs in a
+forked child with limits on CPU time and memory. So a structure that never finishes, or crashes the child, is refused
+like any other. This module imports nothing slow.
 """
 
 import json
@@ -24,7 +24,7 @@ from services.engine.structure.reasons import reason
 
 _END_ID = 256
 _STEPS = 64
-"""Bytes generated for trial: what fails soon is refused at once."""
+"""Bytes generated as a test, to refuse structures that compile but soon fail."""
 _DEATHS: dict[int, str] = {
     signal.SIGPROF: "takes too long to compile: shorten repetitions, alternatives and numbers, or split it",
     signal.SIGABRT: "takes too much memory to compile: shorten repetitions and alternatives, or split it",
@@ -33,7 +33,7 @@ _DEATHS: dict[int, str] = {
 
 
 class _Bytes:
-    """A vocabulary of all bytes and an end."""
+    """A tokenizer with one token per byte value and an end token."""
 
     eos_token_id = _END_ID
     bos_token_id = None
@@ -46,7 +46,7 @@ class _Bytes:
 
 
 def main() -> None:
-    """Answers until the input ends."""
+    """Answers questions until stdin closes."""
     tokenizer = LLTokenizer(TokenizerWrapper(_Bytes()))
     for line in sys.stdin:
         reading, writing = os.pipe()
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _work(line: str, tokenizer: LLTokenizer, writing: int) -> None:
-    """Answers in a thread with a stack for deep recursion, and ends the process."""
+    """Runs in the child: answers in a thread with a large stack, and exits."""
 
     def answer() -> None:
         os.write(writing, json.dumps(_answer(line, tokenizer)).encode())
@@ -96,7 +96,7 @@ def _answer(line: str, tokenizer: LLTokenizer) -> dict[str, Any]:
 
 
 def _try(grammar: str, tokenizer: LLTokenizer) -> str:
-    """Compiles a grammar and generates some bytes by it. Returns what went wrong; empty if nothing."""
+    """Compiles a grammar and generates some random bytes with it. Returns the library's error, or an empty string."""
     matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=parser_limits())
     dice = random.Random(0)  # noqa: S311 - any path will do
     for _ in range(_STEPS):
@@ -110,7 +110,7 @@ def _try(grammar: str, tokenizer: LLTokenizer) -> str:
 
 
 def _bound_memory() -> None:
-    """Lets the process grow by so much and no more."""
+    """Limits the process's address space to its present size plus TRIAL_MEMORY_BYTES."""
     with open("/proc/self/statm") as sizes:  # noqa: PTH123 - read once
         pages = int(sizes.read().split()[0])
     most = pages * resource.getpagesize() + TRIAL_MEMORY_BYTES

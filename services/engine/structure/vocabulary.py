@@ -1,4 +1,4 @@
-"""The bytes of each token of a model's tokenizer, and whether they are what it decodes."""
+"""Vocabulary: the bytes of each token of a tokenizer, checked against what the tokenizer decodes."""
 
 import random
 from collections.abc import Sequence
@@ -7,23 +7,23 @@ from typing import Any
 from llguidance import LLTokenizer, TokenizerWrapper
 
 _ANCHORS = ("a", "0", ".")
-"""Texts to decode behind: the first token of a text may lose its space."""
+"""Texts to put before tokens that are decoded: at the start of a text, a token may lose its space."""
 _CHECKS = 1_000
 _LENGTH = 6
 
 
 class VocabularyUnreadable(Exception):
-    """The tokenizer's tokens have no bytes of their own. The message says so."""
+    """The bytes of tokens cannot be determined. The message says why."""
 
 
 class Vocabulary:
-    """The ids from 0 to below `size` with their bytes, as the library compiles them.
+    """The tokens with ids in [0, size) and their bytes, compiled for the library.
 
-    What ends an output is the request's affair: the library gets an end of its own, `end_id`, which is no token.
+    The library gets an artificial end token, `end_id`, because the real end tokens depend on the request.
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        """Reads a tokenizer of transformers. Raises VocabularyUnreadable."""
+        """Reads a tokenizer of transformers. Raises VocabularyUnreadable if that is not possible."""
         self.size = self.end_id = len(tokenizer)
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder
@@ -37,23 +37,27 @@ class Vocabulary:
         self.compiled = LLTokenizer(TokenizerWrapper(_Tokens(tokens, self._encode)))
 
     def _byte_tokens(self) -> list[bytes]:
-        """Returns the bytes of tokens that may be parts of characters. Raises ValueError where there are none."""
+        """Returns the bytes of byte-level tokens, which may be parts of characters.
+
+        Raises:
+            ValueError: the tokenizer is not a fast one, or the library cannot read it.
+        """
         if not self._tokenizer.is_fast:
             raise ValueError
         read = LLTokenizer(self._tokenizer.backend_tokenizer.to_str(), n_vocab=self.size, slices=[])
         return [b"" if token_id in self._special else read.decode_bytes([token_id]) for token_id in range(self.size)]
 
     def _decoded_tokens(self) -> list[bytes]:
-        """Returns the bytes of tokens that are whole characters: what each adds to a text."""
+        """Returns the bytes of tokens that are whole characters: the text that each adds after an anchor."""
         before = self._decode(self._anchor)
         texts = ["" if i in self._special else self._decode([*self._anchor, i]) for i in range(self.size)]
         return [text[len(before) :].encode() if text.startswith(before) else b"" for text in texts]
 
     def _check(self, tokens: list[bytes]) -> None:
-        """Compares some texts with what the tokenizer itself makes of their tokens.
+        """Compares concatenated bytes of random tokens with what the tokenizer decodes them to.
 
         Raises:
-            VocabularyUnreadable: one differs.
+            VocabularyUnreadable: one differs, or no token is text.
         """
         dice = random.Random(0)  # noqa: S311 - any sample will do
         whole = [token_id for token_id, text in enumerate(tokens) if text and is_text(text)]
@@ -74,7 +78,7 @@ class Vocabulary:
 
 
 def is_text(value: bytes) -> bool:
-    """Returns whether bytes are whole characters."""
+    """Returns whether bytes are valid UTF-8."""
     try:
         value.decode()
     except UnicodeDecodeError:
@@ -83,7 +87,7 @@ def is_text(value: bytes) -> bool:
 
 
 class _Tokens:
-    """A vocabulary in the library's terms. A token without bytes is never admissible."""
+    """The vocabulary as the library's tokenizer interface. Tokens without bytes are never allowed."""
 
     bos_token_id = None
     special_token_ids = ()
