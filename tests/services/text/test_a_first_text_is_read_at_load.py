@@ -33,7 +33,7 @@ def attempt(
 
 
 def test_a_model_of_tables_is_refused(tmp_path: Path) -> None:
-    """TAPAS reads the row and the column of each token as types."""
+    """TAPAS needs the row and column of each token as token types, which no text has."""
     with pytest.raises(ModelRefused, match="TapasModel cannot read texts as TokenizersBackend gives them"):
         attempt(tmp_path, TapasConfig)
 

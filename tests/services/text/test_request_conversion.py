@@ -88,7 +88,7 @@ def test_every_field_arrives() -> None:
 
 
 def example(field: FieldDescriptor) -> Any:
-    """Returns a value of a field that is not its default; of a message, one that is empty."""
+    """Returns a value for a field other than its default; an empty message for a message field."""
     if field.message_type and not field.message_type.GetOptions().map_entry:
         return {}
     if field.message_type:

@@ -204,7 +204,7 @@ def test_a_token_at_the_start_has_an_offset_of_zero_and_one_without_offsets_has_
 
 
 def test_few_tokens_of_a_long_text_are_objects_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them keep Python's collector, and every thread with it, busy for a good part of a second."""
+    """With all tokens as Python objects at once, garbage collection would hold the GIL for most of a second."""
     alive: list[int] = []
 
     def counted(tokens: Iterable[EncodedToken]) -> Iterator[EncodedToken]:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Context:
-    """The part of a call that a servicer looks at."""
+    """The part of a gRPC context that a servicer uses."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
@@ -73,7 +73,7 @@ class FakeTokenizer:
 
 
 class FakeTexts:
-    """Stands where TextSummarizer and TextTranslator stand: a generation for each text."""
+    """A fake of TextSummarizer and TextTranslator, with one generation per text."""
 
     def __init__(self) -> None:
         self.asks: list[TextsAsk] = []
@@ -215,7 +215,7 @@ async def test_a_stream_starts_when_its_prompts_log_probabilities_are_there(
 
 @pytest.fixture
 def texts(servicer: TextServicer, generator: FakeGenerator, tokenizer_verb: FakeTokenizer) -> FakeTexts:
-    """The verb of both Summarize and Translate."""
+    """The fake verb of both Summarize and Translate."""
     texts = FakeTexts()
     servicer.verbs = TextVerbs(tokenizer_verb, generator, texts, texts)
     return texts

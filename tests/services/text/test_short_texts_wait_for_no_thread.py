@@ -30,7 +30,7 @@ ANSWER = Answer([], RequestTimes(0, 0, 0, 0))
 
 
 class Head:
-    """Of a model with so many labels."""
+    """The classification head of a model with this many labels."""
 
     def __init__(self, labels: int) -> None:
         self.labels = ["label"] * labels
@@ -38,7 +38,7 @@ class Head:
 
 
 class Told:
-    """A pipeline that notes whether it is told of something light."""
+    """A pipeline that records whether its last request was light."""
 
     light: bool
 
@@ -80,7 +80,7 @@ async def test_few_short_texts_are_light() -> None:
 
 
 async def test_what_takes_longer_than_a_thread_to_wake_is_not() -> None:
-    """By its bytes, not its characters; by a tokenizer in Python; with labels that are a text each, or thousands."""
+    """Long in bytes, not in characters; a slow tokenizer; zero-shot labels, each of them a text; thousands of labels."""
     assert not await told(embed(LONG))
     assert not await told(embed(SHORT, prompt=LONG))
     assert not await told(embed(*[SHORT] * 5))
@@ -115,7 +115,7 @@ async def test_what_is_light_is_answered_while_all_threads_are_taken() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (1, 31), (1, 32), (3, 4096)])
 def test_an_embedding_holds_the_numbers_of_the_array(shape: tuple[int, int]) -> None:
-    """Of as many bytes as a length of one byte, two and three can tell."""
+    """For sizes whose length prefix takes one, two and three bytes."""
     values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     found = embedding(values)
     assert list(found.values) == values.ravel().tolist()

@@ -1,4 +1,4 @@
-"""Summarize and Translate: each text becomes a request of the engine, or none of them does."""
+"""Summarize and Translate: each text becomes an engine request; if one text is invalid, none does."""
 
 import asyncio
 import re
@@ -44,7 +44,7 @@ def bench(fake: BenchMaker) -> Bench:
 
 @pytest.fixture
 def seen(bench: Bench) -> list[GenerationRequest]:
-    """The requests that the engine has worked on, each once."""
+    """The requests that the engine has run, without duplicates."""
     seen: list[GenerationRequest] = []
 
     def note(sequence: Any) -> None:

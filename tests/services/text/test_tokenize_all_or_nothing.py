@@ -81,7 +81,7 @@ async def test_what_becomes_of_tokens_keeps_no_other_call_waiting(verb: TextToke
 
 
 async def test_a_flood_is_refused_and_not_stored(verb: TextTokenizer) -> None:
-    """More batches at once than may wait: the first are done, the others told to come back."""
+    """When more batches arrive than may wait, the first are answered and the others get QUEUE_FULL."""
     results = await asyncio.gather(
         *(verb.tokenize(["a b c"], list, add_special_tokens=True) for _ in range(6)), return_exceptions=True
     )

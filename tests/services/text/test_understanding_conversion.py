@@ -1,4 +1,4 @@
-"""The edge of what reads once, both ways, without a model."""
+"""Conversions of the encoder verbs' requests and results, with fake verbs instead of a model."""
 
 import time
 from typing import Any
@@ -88,7 +88,7 @@ def test_unknown_enum_numbers_are_violations() -> None:
 
 
 class FakeVerb:
-    """Stands where every verb stands: answers with `result`."""
+    """A fake of every verb: it answers with `result`."""
 
     def __init__(self, result: Any, takes_labels: bool = False) -> None:
         self.result = result

@@ -1,4 +1,4 @@
-"""Answers of very many objects, labels or numbers: bounded, and made into messages beside other calls."""
+"""Very large results: their size is limited, and they are converted without blocking other calls."""
 
 import threading
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ OBJECTS = 100
 
 
 class Everywhere:
-    """A Vocabulary of one label, of which there are many objects in every image."""
+    """A Vocabulary that finds many objects of one label in every image."""
 
     takes_labels = True
     min_score = 0.0

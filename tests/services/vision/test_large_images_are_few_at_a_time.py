@@ -58,7 +58,7 @@ class Held(Exception):
 
 @pytest.mark.parametrize("prepare", [segmented, prompted, depth, transformed])
 def test_large_images_are_few_at_a_time(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[int], Any]) -> None:
-    """Masks, depths and colours of dozens of them would take gigabytes."""
+    """The masks, depth maps and new images of dozens of large images at once would take gigabytes."""
 
     def hold() -> None:
         raise Held

@@ -32,7 +32,7 @@ def loaded(folder: Path, **changes: Any) -> PlainService:
 
 
 def without(folder: Path, ending: str) -> Path:
-    """Takes the weights whose names end so out of a checkpoint."""
+    """Removes the weights whose names end with `ending` from a checkpoint."""
     path = folder / "model.safetensors"
     save_file({name: value for name, value in load_file(path).items() if not name.endswith(ending)}, path)
     return folder
@@ -57,7 +57,7 @@ def test_a_folder_without_a_processor_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_with_more_scores_than_labels_is_refused(tmp_path: Path) -> None:
-    """PVT's configuration has a number of labels beside their names."""
+    """PVT's configuration has a separate number of labels, which can differ from its label names."""
     config = PvtConfig(
         image_size=SIDE, num_encoder_blocks=2, depths=[1, 1], sequence_reduction_ratios=[2, 1], hidden_sizes=[8, 16],
         patch_sizes=[4, 2], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], num_labels=7,
@@ -79,7 +79,7 @@ def test_pickled_weights_are_refused_unless_allowed(tmp_path: Path) -> None:
 
 
 def test_a_model_that_answers_at_random_is_refused(tmp_path: Path) -> None:
-    """It hides parts of each image, others each time."""
+    """It masks random parts of each image."""
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     ViTMAEModel(ViTMAEConfig(**shape, image_size=SIDE, patch_size=8)).save_pretrained(tmp_path)
     processor_class("vit")(size={"height": SIDE, "width": SIDE}).save_pretrained(tmp_path)

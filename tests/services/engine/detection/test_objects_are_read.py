@@ -1,4 +1,4 @@
-"""Objects of made-up scores and boxes."""
+"""Objects are read correctly from made-up scores and boxes."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_own_classes_are_read_by_the_models_processor(kind: Any) -> None:
     assert [each.label for each in found] == wanted["labels"].tolist()
     assert [list(each.box) for each in found] == wanted["boxes"].tolist()
     assert len(found) > 3
-    # Who says how sure it must be takes what is just as sure.
+    # A score equal to `min_score` is enough.
     least = min(each.score for each in found)
     assert len(own_objects(processor, {"logits": logits, "boxes": boxes}, SIZE, least)) == len(found)
 
@@ -74,7 +74,7 @@ def test_pages_are_read_without_outlines_and_order() -> None:
 def test_boxes_are_scaled_as_the_image_was_read() -> None:
     boxes = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.25, 0.25, 0.5, 0.1]])
     assert pixel_boxes(OwlViTImageProcessorPil(), boxes, SIZE).tolist()[0] == [0, 0, 90, 50]
-    # Padded below and on the right to a square.
+    # The image was padded at the bottom and at the right to a square.
     assert pixel_boxes(Owlv2ImageProcessorPil(), boxes, SIZE).tolist()[0] == [0, 0, 90, 90]
 
 
@@ -108,13 +108,13 @@ def test_a_label_is_as_likely_as_its_likeliest_token() -> None:
 
 
 def test_a_label_has_its_tokens_though_small_letters_take_more_room() -> None:
-    """Two characters are what `İ` becomes."""
+    """Lower case turns `İ` into two code points."""
     phrases = read_phrases(TextReader(bert_tokenizer(), 64), ["the İİİİİİ dog", "fox"])
     assert [len(tokens) for tokens in phrases.places] == [8, 1]
 
 
 class Texts:
-    """Embeds a text as its first two tokens, and remembers how many it was given."""
+    """A fake model that embeds a text as its first two tokens and counts the texts it was given."""
 
     def __init__(self) -> None:
         self.given: list[int] = []

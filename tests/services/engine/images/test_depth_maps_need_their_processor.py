@@ -33,7 +33,7 @@ def test_the_processor_is_told_the_size_of_the_image() -> None:
 
 
 def test_what_needs_libraries_that_are_not_installed_is_refused_at_load() -> None:
-    """As ZoeDepth's would be without what stands in for torchvision."""
+    """Like ZoeDepth's processor without the replacement for torchvision."""
 
     def post_process(*_: Any) -> None:
         raise NameError("name 'tvF' is not defined")

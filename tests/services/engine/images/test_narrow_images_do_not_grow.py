@@ -1,4 +1,4 @@
-"""Files of a few bytes become no images of gigabytes in the hands of a processor."""
+"""A narrow image in a small file must not be resized to gigabytes by an image processor."""
 
 from typing import Any
 
@@ -41,6 +41,6 @@ def test_others_are_read(name: str, size: tuple[int, int]) -> None:
 
 
 def test_what_leaves_no_pixel_is_refused() -> None:
-    """ZoeDepth's processor says so by an error of torch."""
+    """ZoeDepth's processor raises torch's RuntimeError for it."""
     with pytest.raises(ImageRefused, match="of 2 × 20000 pixels cannot be resized to what the model reads"):
         ImageReader(processor_class("zoedepth")(), LIMITS).process(Image.new("RGB", (2, 20_000)))

@@ -1,4 +1,4 @@
-"""One processor serves all threads: what one of them reads does not depend on the others."""
+"""One image processor serves all threads: the results of one do not depend on the others."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

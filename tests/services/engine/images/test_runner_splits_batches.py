@@ -23,7 +23,7 @@ def test_each_item_gets_its_row_in_memory_of_its_own() -> None:
         for i in range(3)
     ]
     outputs = ImageRunner(BFLOAT16, compute).run(items)
-    # The model gets its own element type, and what counts stays what it is.
+    # Floating-point inputs get the model's dtype; integers keep theirs.
     assert (seen[0]["pixel_values"].dtype, seen[0]["pixel_mask"].dtype) == (torch.bfloat16, torch.int64)
     assert seen[0]["pixel_values"].shape == (3, 2, 3)
     for i, output in enumerate(outputs):

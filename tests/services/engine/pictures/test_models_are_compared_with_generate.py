@@ -1,4 +1,4 @@
-"""Models that write about a picture are compared with their own `generate` at load, however they are run."""
+"""Image-to-text models are compared with their own `generate` at load, whether paged or serial."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def test_what_is_taken_apart_wrongly_is_refused(
 
 
 def test_pictures_smaller_than_what_the_model_reads_are_read(tmp_path: Path) -> None:
-    """As those of GIT are published: the shorter side is made as long as the model's, which cuts the longer one."""
+    """As in published GIT checkpoints: the shorter side is resized to the model's size, and the longer one cropped."""
     folder = write_picture_model(tmp_path, "git")
     processor_class("clip")(size={"shortest_edge": 224}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
     pictures = load_picture_model(Checkpoint(str(folder), torch.device("cpu"), dtype="float32")).pictures

@@ -1,4 +1,4 @@
-"""Regions of random masks against transformers' own post-processing of the same, pixel by pixel."""
+"""Regions of random masks equal those of transformers' own postprocessing, pixel by pixel."""
 
 import resource
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("resizing_without_torchvision")
 
 
 def smooth(*shape: int, seed: int) -> Tensor:
-    """Returns random maps `shape` in which neighbours are alike."""
+    """Returns smooth random maps of this shape."""
     coarse = torch.randn(1, shape[0], 4, 5, generator=torch.Generator().manual_seed(seed)) * 4
     return torch.nn.functional.interpolate(coarse, shape[1:], mode="bicubic")[0]
 
@@ -53,7 +53,7 @@ def output(name: str, made: MaskQueries) -> ModelOutput:
 
 
 def alike(found: Iterable[Region], wanted: Iterable[tuple[int, float | None, Any]]) -> int:
-    """Asserts that the regions are the same, in whatever order; empty ones count for nothing. Returns how many."""
+    """Asserts that the non-empty regions are equal in any order, and returns their number."""
     have = [region for region in found if region.mask.any()]
     left = [(label, score, np.asarray(mask, dtype=bool)) for label, score, mask in wanted if np.any(np.asarray(mask))]
     assert len(have) == len(left)
@@ -71,7 +71,7 @@ def alike(found: Iterable[Region], wanted: Iterable[tuple[int, float | None, Any
 
 
 def of_map(found: dict[str, Any]) -> list[tuple[int, float, Any]]:
-    """Returns label, score and mask of what the library's own post-processing found."""
+    """Returns the label, score and mask of each segment of transformers' own postprocessing."""
     return [(each["label_id"], each["score"], found["segmentation"] == each["id"]) for each in found["segments_info"]]
 
 
@@ -153,7 +153,7 @@ def test_a_pixel_belongs_to_a_mask_from_the_threshold_on() -> None:
 
 
 def test_memory_does_not_grow_with_classes_times_pixels() -> None:
-    """150 classes of 3 million pixels would be 1.8 GB at once."""
+    """150 float32 maps of 3 million pixels would take 1.8 GB at once."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     regions = sum(1 for _ in semantic_regions(smooth(150, 64, 64, seed=0), (1500, 2000)))
     assert regions > 5

@@ -1,4 +1,4 @@
-"""What a grammar derives, found by trying everything: the oracle of its translation."""
+"""Finds out by exhaustive search whether a grammar derives a text: the oracle for the translation of grammars."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from services.engine.structure.gbnf_nodes import Characters, Choice, Concatenati
 
 
 class Derivations:
-    """Which parts of one text a grammar's nodes derive."""
+    """The parts of one text that each node of a grammar derives."""
 
     def __init__(self, rules: Mapping[str, Node], text: str) -> None:
         self._rules = rules
@@ -16,7 +16,7 @@ class Derivations:
     def whole(self) -> bool:
         """Returns whether `root` derives the text."""
         root = Reference("root")
-        # Sets of ends grow until none does, which is what recursion on the left needs.
+        # Iterate to a fixed point, which handles left recursion.
         while True:
             before = dict(self._ends)
             ends = self._of(root, 0, set())

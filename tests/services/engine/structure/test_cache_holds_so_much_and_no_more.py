@@ -61,7 +61,7 @@ def test_a_lexer_that_others_may_have_filled_is_spent_and_no_fault_of_the_struct
 
 
 def test_what_one_output_came_to_is_told_to_others_too() -> None:
-    """They share a lexer: a token that it takes no more is not said to be one that the structure forbids."""
+    """They share a lexer. After it failed for one, another's token fails as too complex, not as forbidden."""
     rules = "".join(f'r{i} ::= r{i + 1} "x" | "y"\n' for i in range(600))
     structure = compiled(wanted("grammar", f'root ::= r0\n{rules}r600 ::= "z"'))
     one, other = structure.begin(), structure.begin()

@@ -107,7 +107,7 @@ async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_serv
     pause = 0.0
     while not hostile.done():
         await asyncio.sleep(0.001)
-        # What the loop itself computes, whoever else has the processor.
+        # CPU time of the event loop's thread, which does not depend on the machine's load.
         pause, beat = max(pause, time.thread_time() - beat), time.thread_time()
     violation = await hostile
     assert violation.field == HOSTILE[name].field
@@ -118,7 +118,7 @@ async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_serv
 
 
 async def test_a_deep_structure_within_bounds_is_compiled(compiler: StructureCompiler) -> None:
-    """Recursion that would end a process whose threads have the usual stack."""
+    """Its recursion would crash a process whose threads have the usual stack size."""
     structure = await compiled(compiler, chain(1_500))
     assert accepts(structure, "[[[]]]")
 

@@ -35,7 +35,7 @@ def test_a_text_is_accepted_if_and_only_if_the_grammar_derives_it(name: str) -> 
     structure, rules = compiled(wanted("grammar", grammar)), read_gbnf(grammar)
     dice = random.Random(0)
     texts = {"".join(dice.choices(letters, k=dice.randrange(9))) for _ in range(250)}
-    # What is admissible by the structure itself finds right texts that chance would not.
+    # Choosing tokens that the structure allows finds valid texts that random choice would not.
     for seed in range(25):
         ids, accepting = walk(structure, seed, 12)
         text = tokenizer().decode(ids)

@@ -72,7 +72,7 @@ def test_a_document_is_admitted_if_and_only_if_it_is_valid(name: str) -> None:
     structure = compiled(schema(document))
     validator = jsonschema.Draft202012Validator(document, format_checker=jsonschema.FormatChecker())
     valid = {text: validator.is_valid(json.loads(text)) for text in texts}
-    # Each text is written in one way only, so that an escape of what needs none, or a name twice, is not admitted.
+    # Each string has one spelling only: unnecessary escapes and a repeated name are not allowed.
     unusual = {text for text in texts if "\\u" in text or text.count('"a":') > 1}
     assert {text for text in texts if accepts(structure, text)} == {text for text in texts if valid[text]} - unusual
 
