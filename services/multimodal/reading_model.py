@@ -33,7 +33,7 @@ from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
 from services.plain_service import PlainService
 
-_DRAWN = (96, 128)
+_TEST_SIZE = (96, 128)
 """Height and width of the test image that a model is tried out with at load."""
 _WORDS = ["Invoice", "No.", "12-a", "Total:", "30.50", "due", "in", "May"]
 
@@ -53,9 +53,9 @@ class _Workbench:
         limits = ImageLimits(settings.media_bytes, settings.image_pixels)
         return ImageField(ImageReader(self.loaded.processor, limits), settings.max_image_tiles)
 
-    def drawn(self) -> ImageInputs:
+    def noise_image(self) -> ImageInputs:
         """Returns the model's inputs for an image of noise: no two parts are equal, so that no error can hide."""
-        height, width = _DRAWN
+        height, width = _TEST_SIZE
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         return self.field.reader.process(Image.fromarray(pixels))
 
@@ -115,11 +115,11 @@ def _load_document_model(checkpoint: Checkpoint) -> LoadedVisionModel:
 def _choosing(bench: _Workbench) -> Served:
     loaded, settings = bench.loaded, bench.settings
     questions, compute = QuestionReader(loaded), partial(compute_answers, loaded)
-    drawn = questions.read("what is it", bench.drawn())
+    probe = questions.read("what is it", bench.noise_image())
     limits = BatchLimits(items=settings.max_batch_images, length=settings.max_batch_images)
     queue = QueueLimits(settings.max_queued_requests, settings.max_queued_images)
     admission = BatchAdmission(queue, unit="images of 224 × 224 pixels")
-    pipeline = bench.pipeline(compute, drawn.tensors, limits, admission)
+    pipeline = bench.pipeline(compute, probe.tensors, limits, admission)
     answerer = ImageQuestionAnswerer(pipeline, questions, bench.field, loaded.labels)
     return pipeline, MultimodalVerbs(image_reader=answerer), loaded.context_tokens
 
@@ -132,7 +132,7 @@ def _finding(bench: _Workbench) -> Served:
     page = reader.read("What is it?", _WORDS)
     (window, *_) = windows(page.whole, context, 0, 1)
     boxes = [(100 * i, 10, 100 * i + 90, 30 + i) for i in range(len(_WORDS))]
-    tensors = {**reader.tensors(window, page, boxes), **bench.drawn().tensors}
+    tensors = {**reader.tensors(window, page, boxes), **bench.noise_image().tensors}
     limits = BatchLimits(length=settings.max_batch_tokens)
     admission = BatchAdmission(QueueLimits(settings.max_queued_requests, settings.max_queued_tokens))
     pipeline = bench.pipeline(partial(compute_spans, loaded), tensors, limits, admission)

@@ -15,7 +15,7 @@ from services.multimodal.verb_set import MultimodalVerbs, Writer
 from services.multimodal.writing_conversion import written_answers, written_caption
 from services.verb_servicer import VerbServicer
 
-Wish = TypeVar("Wish")
+AskT = TypeVar("AskT")
 
 
 class MultimodalServicer(VerbServicer[MultimodalVerbs]):
@@ -106,9 +106,9 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
 
 
 @asynccontextmanager
-async def _started(verb: Writer[Wish], wish: Wish) -> AsyncGenerator[Generation]:
+async def _started(verb: Writer[AskT], ask: AskT) -> AsyncGenerator[Generation]:
     """Starts a generation. Cancels it when the call ends for any reason, which frees its rows."""
-    generation = await verb.start(wish)
+    generation = await verb.start(ask)
     try:
         yield generation
     finally:

@@ -8,13 +8,13 @@ from services.engine.batching.answer import Answer
 from services.generation.ask import Generation, GenerationAsk
 from services.multimodal.ask import CaptionAsk, ChosenAnswer, DocumentQuestionAsk, FoundAnswer, ImageQuestionAsk
 
-Wish = TypeVar("Wish", contravariant=True)
+AskT = TypeVar("AskT", contravariant=True)
 
 
-class Writer(Protocol[Wish]):
+class Writer(Protocol[AskT]):
     """A verb whose result is generated."""
 
-    async def start(self, wish: Wish, /) -> Generation:
+    async def start(self, ask: AskT, /) -> Generation:
         """Submits a request and returns its stream."""
         ...
 

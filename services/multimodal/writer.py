@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 from sensorium.errors import InvalidArgument, Violation
 from services.generation.ask import Generation, GenerationAsk
 
-Wish = TypeVar("Wish")
+AskT = TypeVar("AskT")
 
 _PROMPT = "prompt"
 """The field that violations of a generator name for the prompt."""
@@ -20,19 +20,19 @@ class Starter(Protocol):
         ...
 
 
-class Writer(Generic[Wish]):
+class Writer(Generic[AskT]):
     """Turns each request into a generation request and submits that."""
 
-    def __init__(self, generator: Starter, make: Callable[[Wish], GenerationAsk], field: str) -> None:
+    def __init__(self, generator: Starter, make: Callable[[AskT], GenerationAsk], field: str) -> None:
         """`field` is the request's field that the prompt is made from; violations of the prompt are reported for it."""
         self._generator = generator
         self._make = make
         self._field = field
 
-    async def start(self, wish: Wish) -> Generation:
+    async def start(self, ask: AskT) -> Generation:
         """Submits the request and returns its stream. Raises what TextGenerator.start raises."""
         try:
-            return await self._generator.start(self._make(wish))
+            return await self._generator.start(self._make(ask))
         except InvalidArgument as error:
             raise InvalidArgument(map(self._of_field, error.violations)) from error
 

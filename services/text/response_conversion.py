@@ -8,7 +8,7 @@ from services.answer_conversion import duration
 from services.engine.language.texts import EncodedText
 from services.engine.threads.turns import resting
 
-_TOGETHER = 4_096
+_CHUNK = 4_096
 """Tokens converted in one call, which holds the GIL for one or two milliseconds. A text may have a million."""
 
 
@@ -25,7 +25,7 @@ def add_tokens(response: pb.TokenizeResponse, tokens: EncodedText) -> int:
     told, left = response.results.add(), resting(tokens)
     while some := [
         pb.TokenizeResponse.Token(id=t.id, piece=t.piece, special=t.special, start=t.start, end=t.end)
-        for t in islice(left, _TOGETHER)
+        for t in islice(left, _CHUNK)
     ]:
         told.tokens.extend(some)
     return len(tokens)

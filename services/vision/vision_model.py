@@ -73,12 +73,12 @@ def load_vision_service(
 
 def _comparing(bench: Workbench) -> Served:
     """Serves a joint image and text model (CLIP, SigLIP). It gets both of its tasks, whichever was chosen."""
-    joint, drawn = JointModel(bench.loaded), bench.drawn()
-    joint.check(drawn.tensors, bench.loaded)
-    pipeline = bench.pipeline(joint.compute, [drawn, joint.read("a photo", field="")])
+    joint, image = JointModel(bench.loaded), bench.noise_image()
+    joint.check(image.tensors, bench.loaded)
+    pipeline = bench.pipeline(joint.compute, [image, joint.read("a photo", field="")])
     verbs = VisionVerbs(
         classifier=AnyLabelClassifier(pipeline, joint, bench.images, _SENTENCE),
-        embedder=MediaEmbedder(pipeline, bench.images, len(bench.tried(joint.compute, drawn)["vector"]), joint),
+        embedder=MediaEmbedder(pipeline, bench.images, len(bench.output_of(joint.compute, image)["vector"]), joint),
     )
     return pipeline, verbs, [pb.TASK_ZERO_SHOT_CLASSIFY_IMAGE, pb.TASK_EMBED_IMAGE]
 
@@ -88,7 +88,7 @@ def _embedding(bench: Workbench) -> Served:
         return _comparing(bench)
     compute = partial(compute_vectors, bench.loaded)
     pipeline = bench.pipeline(compute)
-    width = len(bench.tried(compute, bench.drawn())["vector"])
+    width = len(bench.output_of(compute, bench.noise_image())["vector"])
     verbs = VisionVerbs(embedder=MediaEmbedder(pipeline, bench.images, width))
     return pipeline, verbs, [pb.TASK_EMBED_IMAGE]
 
@@ -96,7 +96,7 @@ def _embedding(bench: Workbench) -> Served:
 def _classifying(bench: Workbench) -> Served:
     compute, loaded = partial(compute_logits, bench.loaded), bench.loaded
     pipeline = bench.pipeline(compute)
-    count = len(bench.tried(compute, bench.drawn())["logits"])
+    count = len(bench.output_of(compute, bench.noise_image())["logits"])
     if count != len(loaded.labels):  # PVT has a second label count in its configuration, which may differ
         raise ModelRefused(
             f"{loaded.architecture} gives {count} scores, and its configuration names {len(loaded.labels)} labels: "
@@ -106,18 +106,18 @@ def _classifying(bench: Workbench) -> Served:
 
 
 def _estimating_depth(bench: Workbench) -> Served:
-    maps, drawn = DepthMaps(bench.loaded), bench.drawn()
+    maps, image = DepthMaps(bench.loaded), bench.noise_image()
     pipeline = bench.pipeline(maps.compute)
-    maps.check(bench.tried(maps.compute, drawn), drawn)
+    maps.check(bench.output_of(maps.compute, image), image)
     estimator = DepthEstimator(pipeline, maps, bench.images, bench.room)
     return pipeline, VisionVerbs(depth_estimator=estimator), [pb.TASK_ESTIMATE_DEPTH]
 
 
 def _transforming(bench: Workbench) -> Served:
-    transformation, drawn = Transformation(bench.loaded), bench.drawn()
+    transformation, image = Transformation(bench.loaded), bench.noise_image()
     pipeline = bench.pipeline(transformation.compute)
-    compute_by_bands(bench.loaded, lambda: list(bench.tried(transformation.compute, drawn).values()))
-    transformation.check(bench.tried(transformation.compute, drawn), drawn)
+    compute_by_bands(bench.loaded, lambda: list(bench.output_of(transformation.compute, image).values()))
+    transformation.check(bench.output_of(transformation.compute, image), image)
     transformer = ImageTransformer(pipeline, transformation, bench.images, bench.room)
     return pipeline, VisionVerbs(transformer=transformer), [pb.TASK_TRANSFORM_IMAGE]
 

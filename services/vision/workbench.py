@@ -24,7 +24,7 @@ from services.vision.config import VisionSettings
 from services.vision.image_list import ImageList
 from services.vision.room import Room
 
-_DRAWN = (96, 128)
+_TEST_SIZE = (96, 128)
 """Height and width of the test image that a model is tried out with at load."""
 
 
@@ -49,7 +49,7 @@ class Workbench:
         runner = ImageRunner(self.loaded, compute)
 
         def run() -> list[Tensor]:
-            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in probes or [self.drawn()]]
+            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in probes or [self.noise_image()]]
             return [value for output in outputs for value in output.values()]
 
         return self.pipeline_of(runner, run)
@@ -68,20 +68,20 @@ class Workbench:
         wait = settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
-    def drawn(self) -> ImageInputs:
+    def noise_image(self) -> ImageInputs:
         """Returns the model's inputs for an image of noise: no two parts are equal, so that no error can hide.
 
         Raises:
             ModelRefused: the image processor fails on it.
         """
-        height, width = _DRAWN
+        height, width = _TEST_SIZE
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         try:
             return self.reader.process(Image.fromarray(pixels))
         except ImageRefused as refused:
             raise ModelRefused(f"The processor of {self.loaded.architecture} fails: an image {refused}.") from refused
 
-    def tried(self, compute: Compute, image: ImageInputs) -> dict[str, Tensor]:
+    def output_of(self, compute: Compute, image: ImageInputs) -> dict[str, Tensor]:
         """Returns the model's output for one image, without a batch dimension."""
         (output,) = ImageRunner(self.loaded, compute).run([Item(image)])
         return output

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-_TELLS_MORE = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor", "PPDocLayoutV4ImageProcessor")
+_WITH_POLYGONS = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor", "PPDocLayoutV4ImageProcessor")
 """Their postprocessing also gives polygons and reading order, with OpenCV. Scores and boxes are as RT-DETR's."""
 
 Size = tuple[int, int]
@@ -30,7 +30,7 @@ class FoundObject:
 
 def own_objects(processor: Any, output: dict[str, Tensor], size: Size, min_score: float) -> list[FoundObject]:
     """Returns objects of the model's own classes; its processor decodes `logits` and `boxes` of one image."""
-    if type(processor).__name__ in _TELLS_MORE:
+    if type(processor).__name__ in _WITH_POLYGONS:
         processor = RTDetrImageProcessorPil()
     scaled = SimpleNamespace(logits=output["logits"][None], pred_boxes=output["boxes"][None])
     # The processor keeps scores above its threshold; here a score equal to `min_score` is kept too.

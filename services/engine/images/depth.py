@@ -11,11 +11,11 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs
 
-_KINDS = {"glpn": "METRIC", "zoedepth": "METRIC", "depth_pro": "METRIC"}
+_BY_MODEL_TYPE = {"glpn": "METRIC", "zoedepth": "METRIC", "depth_pro": "METRIC"}
 """Model types whose only head predicts metres."""
-_TOLD = {"metric": "METRIC", "relative": "INVERSE"}
+_BY_ESTIMATION_TYPE = {"metric": "METRIC", "relative": "INVERSE"}
 """By Depth Anything's `depth_estimation_type`. Its relative depth grows towards the camera: it is inverse."""
-_ANGLE = "field_of_view"
+_FIELD_OF_VIEW = "field_of_view"
 """An additional output of Depth Pro, which its processor needs."""
 
 
@@ -26,15 +26,15 @@ class DepthMaps:
         self._model: Any = loaded.model
         self._processor = loaded.processor
         config = loaded.config
-        told = _TOLD.get(getattr(config, "depth_estimation_type", ""))
-        self.kind = told or _KINDS.get(config.model_type, "UNSPECIFIED")
+        told = _BY_ESTIMATION_TYPE.get(getattr(config, "depth_estimation_type", ""))
+        self.kind = told or _BY_MODEL_TYPE.get(config.model_type, "UNSPECIFIED")
         """A name of the contract's DepthKind, without its prefix."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns `predicted_depth`, `[images, height, width]`, and fields of view if it has any. For ImageRunner."""
         output = self._model(**batch)
-        angles = getattr(output, _ANGLE, None)
-        return {"predicted_depth": output.predicted_depth} | ({} if angles is None else {_ANGLE: angles})
+        angles = getattr(output, _FIELD_OF_VIEW, None)
+        return {"predicted_depth": output.predicted_depth} | ({} if angles is None else {_FIELD_OF_VIEW: angles})
 
     @torch.inference_mode()
     def of(self, output: dict[str, Tensor], image: ImageInputs) -> NDArray[Any]:
@@ -42,7 +42,7 @@ class DepthMaps:
 
         The checkpoint's own processor computes it from the model's output for the image.
         """
-        outputs = SimpleNamespace(**{_ANGLE: None} | {name: value[None] for name, value in output.items()})
+        outputs = SimpleNamespace(**{_FIELD_OF_VIEW: None} | {name: value[None] for name, value in output.items()})
         size = image.height, image.width
         # Passed by position, because its name differs between processors; for all it is the size of the image.
         (found,) = self._processor.post_process_depth_estimation(outputs, [size])

@@ -27,7 +27,7 @@ from services.engine.generation.running.serial_runner import Continuation, Seria
 from services.engine.generation.sequence import CachedTokens
 from services.engine.loading import LoadedModel
 from services.engine.pictures.encoder import PictureEncoder
-from services.engine.pictures.loading import drawn_images
+from services.engine.pictures.loading import noise_images
 from services.engine.pictures.model import PictureModel
 from services.engine.pictures.reader import medium_of
 
@@ -86,7 +86,7 @@ def picture_parts(loaded: LoadedModel, settings: EngineSettings) -> Parts:
         ModelRefused: the results differ from the model's own `generate` in both cases.
     """
     assert loaded.pictures is not None
-    references = [_reference(loaded, index) for index in range(len(drawn_images()))]
+    references = [_reference(loaded, index) for index in range(len(noise_images()))]
     try:
         return _paged_parts(loaded, loaded.pictures, settings, references)
     except NotPaged as reason:
@@ -114,11 +114,11 @@ def _serial_parts(
     loaded: LoadedModel, pictures: PictureModel, settings: EngineSettings, references: list[Reference], reason: str
 ) -> Parts:
     def given(sequence: CachedTokens) -> Mapping[str, Any]:
-        return pictures.given(features_of(sequence))
+        return pictures.generator_arguments(features_of(sequence))
 
     memory = ModuleMemory(pictures.generator, lambda: _reference(loaded, 0))
     continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references, given))
-    size = state_size(loaded, memory, pictures.given(_features(references[0])))
+    size = state_size(loaded, memory, pictures.generator_arguments(_features(references[0])))
     room = cache_bytes(settings, memory_of(loaded.device))
     sequences = min(settings.max_sequences, max(room // max(size.fixed_bytes, 1), 1))
     pool = PagePool(page_count(loaded, settings, size, sequences), PAGE_SIZE)
@@ -132,7 +132,7 @@ def _reference(loaded: LoadedModel, index: int) -> Reference:
     """Returns the model's own `generate` output for a test picture and, unless it reads questions, a random prompt."""
     pictures = loaded.pictures
     assert pictures is not None
-    medium = medium_of(pictures, drawn_images()[index], _QUESTION, b"")
+    medium = medium_of(pictures, noise_images()[index], _QUESTION, b"")
     drawn = torch.randint(loaded.vocabulary_size, (_PROMPT,), generator=torch.Generator().manual_seed(index)).tolist()
     prompt = [*pictures.starts, *([] if pictures.reads_question else drawn)]
     tokens = torch.tensor([prompt], device=loaded.device)

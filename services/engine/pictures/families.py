@@ -34,7 +34,7 @@ class EncoderDecoder(PictureModel):
         """See PictureModel."""
         return {**inputs, "decoder_input_ids": prompt}
 
-    def given(self, features: Tensor) -> dict[str, Any]:
+    def generator_arguments(self, features: Tensor) -> dict[str, Any]:
         """See PictureModel."""
         return {"encoder_outputs": BaseModelOutput(last_hidden_state=features.unsqueeze(0))}  # type: ignore[arg-type]
 
@@ -45,7 +45,7 @@ class EncoderDecoder(PictureModel):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """See PictureModel."""
-        return self.model.encoder(pixel_values=self._given(inputs["pixel_values"]))[0]
+        return self.model.encoder(pixel_values=self._on_device(inputs["pixel_values"]))[0]
 
 
 class Blip(PictureModel):
@@ -71,7 +71,7 @@ class Blip(PictureModel):
         # BLIP's `generate` drops the last token, because its tokenizer appends an end token.
         return {**inputs, "input_ids": torch.nn.functional.pad(prompt, (0, 1))}
 
-    def given(self, features: Tensor) -> dict[str, Any]:
+    def generator_arguments(self, features: Tensor) -> dict[str, Any]:
         """See PictureModel."""
         states = features.unsqueeze(0)
         mask = torch.ones(states.shape[:-1], dtype=torch.long, device=states.device)
@@ -79,7 +79,7 @@ class Blip(PictureModel):
 
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """See PictureModel."""
-        return self.model.vision_model(pixel_values=self._given(inputs["pixel_values"]))[0]
+        return self.model.vision_model(pixel_values=self._on_device(inputs["pixel_values"]))[0]
 
 
 class BlipAnswerer(Blip):
@@ -111,7 +111,7 @@ class BlipAnswerer(Blip):
         if "question" not in inputs:
             return seen
         mask = torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device)
-        question = self._given(inputs["question"])
+        question = self._on_device(inputs["question"])
         return self.model.text_encoder(
             input_ids=question, encoder_hidden_states=seen, encoder_attention_mask=mask, return_dict=False
         )[0]
@@ -138,13 +138,13 @@ class Git(PictureModel):
         """See PictureModel."""
         return {**inputs, "input_ids": prompt}
 
-    def given(self, features: Tensor) -> dict[str, Any]:
+    def generator_arguments(self, features: Tensor) -> dict[str, Any]:
         """See PictureModel."""
         return {"pixel_values": features.unsqueeze(0)}
 
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """Returns the pixels unchanged, `[pictures, channels, height, width]`."""
-        return self._given(inputs["pixel_values"])
+        return self._on_device(inputs["pixel_values"])
 
     def _tokens_of(self, pixels: Tensor) -> int:
         return self.model.git.image_encoder(pixels).last_hidden_state.shape[1]

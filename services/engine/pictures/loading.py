@@ -58,7 +58,7 @@ def load_picture_model(checkpoint: Checkpoint) -> LoadedModel:
         model = read_model(checkpoint, config, kind).eval()
         parts = (model, processor, tokenizer)
         pictures = family(*parts, checkpoint) if family is Pix2Struct else family(*parts)
-        pictures.learn(drawn_images())
+        pictures.learn(noise_images())
     return _loaded(checkpoint, model, pictures)
 
 
@@ -87,7 +87,7 @@ def _loaded(checkpoint: Checkpoint, model: PreTrainedModel, pictures: PictureMod
     )
 
 
-def drawn_images() -> list[Image.Image]:
+def noise_images() -> list[Image.Image]:
     """Returns images of noise: no two parts are equal, so that no error can hide."""
     generator = np.random.default_rng(0)
     return [Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in _SIZES]

@@ -53,7 +53,7 @@ class PictureModel(ABC):
         """Returns the arguments of the whole model's `generate` for a picture and a prompt `[1, tokens]`."""
 
     @abstractmethod
-    def given(self, features: Tensor) -> dict[str, Any]:
+    def generator_arguments(self, features: Tensor) -> dict[str, Any]:
         """Returns the arguments of the generator's `generate` for a picture's features, apart from tokens."""
 
     def states(self, features: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class PictureModel(ABC):
         """Learns the number of feature tokens for each input shape, by encoding test images."""
         for image in images:
             pixels = _read(self.processor, image)
-            self._seen[tuple(pixels.shape)] = self._tokens_of(self._given(pixels))
+            self._seen[tuple(pixels.shape)] = self._tokens_of(self._on_device(pixels))
 
     def most_tokens(self, _context: int) -> int:
         """Returns the most tokens that a picture's features can have; texts have at most `context` tokens."""
@@ -105,7 +105,7 @@ class PictureModel(ABC):
     def _tokens_of(self, pixels: Tensor) -> int:
         return self.encode({"pixel_values": pixels}).shape[1]
 
-    def _given(self, value: Tensor) -> Tensor:
+    def _on_device(self, value: Tensor) -> Tensor:
         return value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
 
 

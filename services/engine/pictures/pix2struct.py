@@ -66,13 +66,13 @@ class Pix2Struct(EncoderDecoder):
         """See PictureModel."""
         return super().arguments({**inputs, "attention_mask": self._mask(inputs["flattened_patches"])}, prompt)
 
-    def given(self, features: Tensor) -> dict[str, Any]:
+    def generator_arguments(self, features: Tensor) -> dict[str, Any]:
         """See PictureModel."""
-        return {**super().given(features), "attention_mask": self._mask(features.unsqueeze(0))}
+        return {**super().generator_arguments(features), "attention_mask": self._mask(features.unsqueeze(0))}
 
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """See PictureModel."""
-        patches = self._given(inputs["flattened_patches"])
+        patches = self._on_device(inputs["flattened_patches"])
         return self.model.encoder(flattened_patches=patches, attention_mask=self._mask(patches))[0]
 
     def _mask(self, patches: Tensor) -> Tensor:

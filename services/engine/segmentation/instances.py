@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.functional import interpolate
 
-from services.engine.segmentation.panoptic import Candidates, Thresholds, shared_out
+from services.engine.segmentation.panoptic import Candidates, Thresholds, without_overlap
 from services.engine.segmentation.queries import MaskQueries
 from services.engine.segmentation.region import Region
 from services.engine.segmentation.upscaling import Size, logit
@@ -36,4 +36,4 @@ def competing_instances(queries: MaskQueries, size: Size, thresholds: Thresholds
     """Yields non-overlapping regions of the pairs that reach the score threshold, as OneFormer does."""
     found = likeliest_pairs(queries)
     kept = found.scores >= thresholds.score
-    yield from shared_out(Candidates(found.scores[kept], found.labels[kept], found.masks[kept]), size, thresholds)
+    yield from without_overlap(Candidates(found.scores[kept], found.labels[kept], found.masks[kept]), size, thresholds)

@@ -40,10 +40,10 @@ def panoptic_regions(
     scores, labels = queries.classes.softmax(-1).max(-1)
     kept = (labels != queries.classes.shape[-1] - 1) & (scores >= thresholds.score)
     candidates = Candidates(scores[kept], labels[kept], queries.masks[kept].sigmoid())
-    yield from shared_out(candidates, size, thresholds, background)
+    yield from without_overlap(candidates, size, thresholds, background)
 
 
-def shared_out(
+def without_overlap(
     candidates: Candidates, size: Size, thresholds: Thresholds, background: Collection[int] = ()
 ) -> Iterator[Region]:
     """Yields each mask's region: the pixels where it wins. Masks that keep less than `visible_share` are dropped."""

@@ -15,7 +15,7 @@ from services.engine.segmentation.prompt import Prompt
 from services.engine.segmentation.region import Region
 from services.engine.segmentation.upscaling import Size, logit
 
-_TOGETHER = 16
+_AT_ONCE = 16
 """Prompts decoded in one call of the model, to limit memory: each takes some megabytes."""
 
 
@@ -71,8 +71,8 @@ class PromptRunner:
             alike[len(prompt.points), prompt.box is not None].append(i)
         found: dict[int, tuple[Tensor, Tensor]] = {}
         for places in alike.values():
-            for start in range(0, len(places), _TOGETHER):
-                chosen = places[start : start + _TOGETHER]
+            for start in range(0, len(places), _AT_ONCE):
+                chosen = places[start : start + _AT_ONCE]
                 output = self._model(image_embeddings=embedding, **self._side_by_side(inputs, chosen))
                 for place, masks, scores in zip(chosen, output.pred_masks[0], output.iou_scores[0], strict=True):
                     found[place] = _best_first(masks, scores, 0 if inputs.all_candidates else 1)

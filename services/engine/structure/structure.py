@@ -102,11 +102,11 @@ class StructureState:
 
     def fork(self) -> "StructureState":
         """Returns the state of a new output that has the same tokens so far."""
-        return self._like(self._structure.follow(self._matcher))
+        return self._with_progress(self._structure.follow(self._matcher))
 
     def ahead(self) -> "StructureState":
         """Returns a copy for tokens that this output may get later, such as drafted ones."""
-        return self._like(StructureState(self._structure, self._matcher.deep_copy()))
+        return self._with_progress(StructureState(self._structure, self._matcher.deep_copy()))
 
     def take(self, token_id: int) -> bool:
         """Takes a token of text. Returns False if the structure does not allow it, or did not allow an earlier one."""
@@ -116,10 +116,10 @@ class StructureState:
         began = time.thread_time() if self._mask is None else None
         taken = token_id < self._size and self._matcher.try_consume_tokens([token_id]) == 1
         self._mask = None
-        self._note(began)
+        self._record_step(began)
         if not taken:
             self._refused = True
-            self._look()  # only now does the library report a lexer that another output made fail
+            self._compute_mask()  # only now does the library report a lexer that another output made fail
             return False
         self.taken += 1
         return not self.failure
@@ -132,7 +132,7 @@ class StructureState:
         """
         for i, token_id in enumerate(token_ids):
             if not self.take(token_id):
-                self._require()
+                self._raise_failure()
                 return i
         return len(token_ids)
 
@@ -152,7 +152,7 @@ class StructureState:
             return False
         if self._matcher.is_stopped():
             return True
-        mask = self._look()
+        mask = self._compute_mask()
         return not self.failure and mask == bytes(len(mask))  # a failure is raised by `mask`
 
     def mask(self) -> Mask:
@@ -161,29 +161,29 @@ class StructureState:
         Raises:
             StructureFailed: computing it takes too long or exceeds the library's limits.
         """
-        mask = self._look()
-        self._require()
+        mask = self._compute_mask()
+        self._raise_failure()
         return mask
 
-    def _look(self) -> Mask:
+    def _compute_mask(self) -> Mask:
         if self._mask is None:
             began = time.thread_time()
             found = self._matcher.compute_bitmask()
-            self._note(began)
+            self._record_step(began)
             whole, rest = divmod(self._size, 8)
             # Cut off the bit of the library's own end token, which is behind the last token.
             self._mask = found[:whole] + bytes([found[whole] & (1 << rest) - 1] if rest else [])
         return self._mask
 
-    def _require(self) -> None:
+    def _raise_failure(self) -> None:
         if self.failure:
             raise StructureFailed(self.failure)
 
-    def _like(self, twin: "StructureState") -> "StructureState":
+    def _with_progress(self, twin: "StructureState") -> "StructureState":
         twin._mask, twin._refused, twin.taken, twin.failure = self._mask, self._refused, self.taken, self.failure
         return twin
 
-    def _note(self, began: float | None) -> None:
+    def _record_step(self, began: float | None) -> None:
         try:
             seconds = 0.0 if began is None else time.thread_time() - began
             self._structure.worked(seconds, self._matcher.get_error())

@@ -13,7 +13,7 @@ from services.text.understanding.ask import FoundAnswer
 
 Integers = NDArray[np.intp]
 
-_MORE = 4
+_GROWTH = 4
 """Factor by which the number of candidate spans grows while too few of them have distinct texts."""
 
 
@@ -57,16 +57,16 @@ def best_answers(
 
 def _of_window(window: WindowScores, pieces: ContextPieces, most_tokens: int, count: int) -> list[FoundAnswer]:
     tokens = len(window.firsts)
-    scores = _stretches(window, min(most_tokens, tokens))
-    looked_at = 2 * count + 8
+    scores = _span_scores(window, min(most_tokens, tokens))
+    candidates = 2 * count + 8
     while True:
-        more, first = np.divmod(_highest(scores, looked_at), tokens)
+        more, first = np.divmod(_highest(scores, candidates), tokens)
         starts, ends = pieces.edges(window.start + first, window.start + first + more)
         held = np.flatnonzero(starts < ends)
         _, best = np.unique(pieces.fingerprints(starts[held], ends[held]), return_index=True)
-        if len(best) >= count or looked_at >= scores.size:
+        if len(best) >= count or candidates >= scores.size:
             break
-        looked_at *= _MORE
+        candidates *= _GROWTH
     chosen = held[np.sort(best)[:count]]
     values = scores[more[chosen] * tokens + first[chosen]]
     return [
@@ -75,7 +75,7 @@ def _of_window(window: WindowScores, pieces: ContextPieces, most_tokens: int, co
     ]
 
 
-def _stretches(window: WindowScores, most_tokens: int) -> Floats:
+def _span_scores(window: WindowScores, most_tokens: int) -> Floats:
     """Returns the scores of all spans in a flat array: first spans of one token by position, then of two, and so on.
 
     Spans that would end behind the window have the score -1.

@@ -19,7 +19,7 @@ _MODES = {
     pb.SegmentImageRequest.MODE_PROMPTED: SegmentationMode.PROMPTED,
 }
 _NUMBERS = {mode: number for number, mode in _MODES.items()}
-_TOGETHER = 65_536
+_CHUNK = 65_536
 """Numbers copied into a message in one call, which holds the GIL. The mask of a noisy image has millions."""
 _FORMATS = {
     pb.SegmentImageRequest.MASK_FORMAT_PNG: MaskFormat.PNG,
@@ -80,6 +80,6 @@ def _segment(region: SegmentedRegion) -> pb.SegmentImageResponse.Segment:
 
 def _run_length_mask(lengths: Sequence[int]) -> pb.RunLengthMask:
     mask = pb.RunLengthMask()
-    for begin in range(0, len(lengths), _TOGETHER):
-        mask.run_lengths.extend(lengths[begin : begin + _TOGETHER])
+    for begin in range(0, len(lengths), _CHUNK):
+        mask.run_lengths.extend(lengths[begin : begin + _CHUNK])
     return mask

@@ -10,7 +10,7 @@ from services.engine.segmentation.region import Region
 from services.engine.threads.turns import give_way
 from services.vision.segmentation.ask import MaskFormat, SegmentedRegion
 
-_ASIDE_BYTES = 64
+_OTHER_BYTES = 64
 """Bytes of one region in a response message, not counting its mask."""
 
 
@@ -32,7 +32,7 @@ def encoded_regions(
             continue
         lengths = run_lengths(region.mask) if mask_format is MaskFormat.RUN_LENGTH else None
         png = mask_png(region.mask) if mask_format is MaskFormat.PNG else None
-        taken += _ASIDE_BYTES + _message_bytes(lengths or ()) + len(png or b"")
+        taken += _OTHER_BYTES + _message_bytes(lengths or ()) + len(png or b"")
         if taken > most_bytes:
             raise InvalidArgument([
                 Violation("mask_format", "makes masks that are more than a message may hold; raise `min_score`, send a "

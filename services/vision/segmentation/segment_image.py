@@ -17,7 +17,7 @@ from services.vision.large_images import make_pixels
 from services.vision.segmentation.ask import SegmentAsk, SegmentedImage
 from services.vision.segmentation.encoded_regions import encoded_regions
 
-_SHARED_OUT = (SegmentationMode.INSTANCE, SegmentationMode.PANOPTIC)
+_WITH_VISIBLE_SHARE = (SegmentationMode.INSTANCE, SegmentationMode.PANOPTIC)
 
 
 class ImageSegmenter:
@@ -96,6 +96,6 @@ def wrong_thresholds(ask: SegmentAsk, mode: SegmentationMode) -> list[Violation]
         for name, value in thresholds.items()
         if value is not None and not 0 <= value <= 1
     ]
-    if ask.min_visible_share is not None and mode not in _SHARED_OUT:
+    if ask.min_visible_share is not None and mode not in _WITH_VISIBLE_SHARE:
         wrong.append(Violation("min_visible_share", "is only used with MODE_INSTANCE and MODE_PANOPTIC"))
     return wrong

@@ -80,7 +80,7 @@ async def test_few_short_texts_are_light() -> None:
 
 
 async def test_what_takes_longer_than_a_thread_to_wake_is_not() -> None:
-    """Long in bytes, not in characters; a slow tokenizer; zero-shot labels, each of them a text; thousands of labels."""
+    """Long in bytes, not in characters; a slow tokenizer; zero-shot labels, each one a text; thousands of labels."""
     assert not await told(embed(LONG))
     assert not await told(embed(SHORT, prompt=LONG))
     assert not await told(embed(*[SHORT] * 5))

@@ -79,7 +79,7 @@ async def test_answers_become_messages_off_the_loop(monkeypatch: pytest.MonkeyPa
 
 
 def test_long_masks_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmentation_conversion, "_TOGETHER", 7)
+    monkeypatch.setattr(segmentation_conversion, "_CHUNK", 7)
     mask = np.random.default_rng(0).random((9, 11)) < 0.5
     region = SegmentedRegion("a", 0, None, (0, 0, 11, 9), int(mask.sum()), None, run_lengths(mask), None)
     found = SegmentedImage([region], SegmentationMode.SEMANTIC, width=11, height=9)
