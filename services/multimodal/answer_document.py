@@ -121,7 +121,7 @@ class DocumentReader:
         """Returns windows over the words. Appends violations if there is nothing or too much to read."""
         most, held = self._reader.context_tokens, room(page.whole, self._reader.context_tokens, 1)
         if not page.word_of:
-            wrong.append(Violation("words", "hold nothing that an answer could be"))
+            wrong.append(Violation("words", "hold no text that could be an answer"))
         if 2 * held < most:
             # With few words in each window, a page would need a huge number of windows.
             wrong.append(

@@ -14,21 +14,19 @@ class TextSettings(GenerationSettings):
     port: Port = Field(50051, description="Port for gRPC; 0 chooses a free one.")
     metrics_port: Port = Field(9051, description="Port for /metrics, /livez and /readyz; 0 chooses a free one.")
     task: Literal["auto", "generate", "embed", "classify", "classify-tokens", "answer-question", "fill-mask"] = Field(
-        "auto", description="What to serve where a checkpoint can do several things; auto is what it was made for."
+        "auto", description="Task to serve; auto is the one that the checkpoint was trained for."
     )
     tensor_parallel: int = Field(
         1,
         ge=1,
         le=64,
-        description="GPUs of this machine that a generating model is divided among, by its own plan; 1: one has all.",
+        description="GPUs of this machine for tensor parallelism of a generative model, by the model's own plan.",
     )
-    max_batch_tokens: int = Field(
-        16_384, ge=1, description="Tokens of a batch, padding included, for models that read once and answer."
-    )
+    max_batch_tokens: int = Field(16_384, ge=1, description="Tokens of a batch, padding included, for encoder models.")
     adapters: CommaSeparated = Field(
         (),
-        description="LoRA adapters that requests may name in the model's place, NAME=PATH, separated by commas; each "
-        "PATH as for --adapter. They stay beside the weights.",
+        description="LoRA adapters that requests may name instead of the model: NAME=PATH, separated by commas, with "
+        "PATH as for --adapter. They are not merged into the weights.",
     )
 
     @field_validator("adapters")

@@ -23,15 +23,13 @@ class VisionSettings(ModelSettings):
         "estimate-depth",
         "transform",
         "embed",
-    ] = Field(
-        "auto", description="What to serve where a checkpoint can do several things; auto is what it was made for."
-    )
+    ] = Field("auto", description="Task to serve; auto is the one that the checkpoint was trained for.")
     media_bytes: int = Field(16 * 1024 * 1024, ge=1, description="Bytes of one image's file.")
     image_pixels: int = Field(36_000_000, ge=1, description="Pixels of one image, checked before it is decoded.")
     transform_pixels: int = Field(
-        1_000_000, ge=1, description="Pixels of one image to transform, where the model works on every one of them."
+        1_000_000, ge=1, description="Pixels of one image for TransformImage, whose models compute at full resolution."
     )
     max_queued_images: int = Field(1024, ge=1, description="Images that may wait, counted in 224 × 224 pixels.")
     max_batch_images: int = Field(
-        64, ge=1, description="Images of a batch, counted in 224 × 224 pixels; no image may be larger for the model."
+        64, ge=1, description="Images of a batch, counted in 224 × 224 pixels; also the limit of one image's inputs."
     )

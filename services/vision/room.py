@@ -26,5 +26,5 @@ class Room:
         """
         if self.holds(len(data)):
             return data
-        description = f"has an answer of {len(data)} bytes, and a message holds {self.message_bytes}: {advice}"
+        description = f"has a result of {len(data)} bytes; a response holds at most {self.message_bytes}: {advice}"
         raise InvalidArgument([Violation("image", description)])

@@ -39,7 +39,7 @@ def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
         [place for place, (low, high) in enumerate(offsets) if start <= low < high <= end] for start, end in stretches
     ]
     if silent := [i for i, found in enumerate(places) if not found]:
-        raise InvalidArgument(Violation(f"labels[{i}]", "comes to nothing the model can read") for i in silent)
+        raise InvalidArgument(Violation(f"labels[{i}]", "has no text that the model can read") for i in silent)
     ids = torch.tensor(tokens.ids)
     types = torch.zeros_like(ids)
     return Phrases({"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": types}, places)

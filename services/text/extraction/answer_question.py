@@ -77,9 +77,9 @@ class QuestionAnswerer:
         pieces = ContextPieces(context, whole.select(own_tokens(whole, 1)))
         has_null = whole.sequences[:1] == [None]
         if len(whole) and pieces.is_blank and not any(violation.field == "context" for violation in wrong):
-            wrong.append(Violation("context", "holds nothing that an answer could be"))
+            wrong.append(Violation("context", "holds no text that could be an answer"))
         if ask.allow_no_answer and len(whole) and not has_null:
-            wrong.append(Violation("allow_no_answer", "the model has no token that could stand for no answer"))
+            wrong.append(Violation("allow_no_answer", "is not supported: the model has no token for `no answer`"))
         if wrong:
             raise InvalidArgument(wrong)
         shown = windows(whole, self._reader.context_tokens, overlap, 1)

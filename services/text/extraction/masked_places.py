@@ -60,12 +60,18 @@ class MaskReader:
         found = [place for place, token_id in enumerate(tokens.ids) if token_id == self._mask_id]
         if len(found) != len(all_masks):
             raise InvalidArgument(
-                [Violation(field, "would lose a masked place when it is cut; shorten it around them")]
+                [Violation(field, "would lose a masked place when it is truncated; shorten the text")]
             )
         own = dict(zip(all_masks, found, strict=True))
         places = [own[start] for start in starts if start in own]
         if len(places) != len(starts):
-            raise InvalidArgument([Violation(field, f"has {mask!r} where it runs into a mask of the model's own")])
+            raise InvalidArgument(
+                [
+                    Violation(
+                        field, f"has {mask!r} next to the model's own mask token, so that they cannot be told apart"
+                    )
+                ]
+            )
         return MaskedText(text, tokens, places, marks)
 
     def alone(self, token_id: int) -> str:

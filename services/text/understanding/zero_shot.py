@@ -54,7 +54,7 @@ class ZeroShot:
         ]
         pairs, most = len(ask.input.texts) * len(ask.labels), _PAIRS * self._texts.most
         if pairs > most:
-            wrong.append(Violation("labels", f"come to {pairs} pairs with the texts, and at most {most} may be"))
+            wrong.append(Violation("labels", f"make {pairs} pairs with the texts; at most {most} are allowed"))
         return wrong
 
     def _pairs(self, ask: ClassifyAsk, template: str, wrong: list[Violation]) -> list[TextTokens]:

@@ -19,7 +19,7 @@ from services.vision.detection.vocabularies import Sought, Vocabulary
 from services.vision.image_list import ImageList
 from services.vision.room import Room
 
-_TOO_MANY = "lets through more objects than a message holds: raise it, set `top_k`, or send fewer images or labels"
+_TOO_MANY = "selects more objects than fit into a response: raise it, set `top_k`, or send fewer images or labels"
 _OBJECT_BYTES = 35
 """Bytes of one object in a response message, not counting its label's name."""
 

@@ -78,7 +78,9 @@ class ImageSegmenter:
             known = ", ".join(f"MODE_{each.name}" for each in modes)
             wrong.append(Violation("mode", f"is MODE_{mode.name}, and this model can do {known}"))
         if ask.prompts:
-            wrong.append(Violation("prompts", "are read by models that are shown regions; this one finds them itself"))
+            wrong.append(
+                Violation("prompts", "are for models that segment what prompts mark; this one segments the whole image")
+            )
         if ask.all_candidates:
             wrong.append(Violation("all_candidates", "is only used with `prompts`"))
         return wrong

@@ -45,7 +45,7 @@ class PromptedSegmenter:
         if ask.mode not in (None, _MODE):
             wrong.append(Violation("mode", f"is MODE_{ask.mode.name}, and this model can do MODE_PROMPTED"))
         if not ask.prompts:
-            wrong.append(Violation("prompts", "must hold at least one: this model is shown where the regions are"))
+            wrong.append(Violation("prompts", "must hold at least one: this model segments only what prompts mark"))
         (sent,) = ask.input.media
         image = self._images.read_one(sent, wrong)
         size = None if image is None else (image.height, image.width)

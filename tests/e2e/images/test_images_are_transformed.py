@@ -71,5 +71,5 @@ async def test_the_type_is_the_callers(tmp_path: Path) -> None:
         assert {violation.field for violation in caught.value.violations} == {"output_mime_type", "image"}
         with pytest.raises(InvalidArgument, match="output_mime_type: holds at most 16383 pixels a side"):
             await transform(stack, Image.new("RGB", (9000, 1)), output_mime_type="image/webp")
-        with pytest.raises(InvalidArgument, match=r"image: has an answer of .* ask for image/jpeg"):
+        with pytest.raises(InvalidArgument, match=r"image: has a result of .* ask for image/jpeg"):
             await transform(stack, noise(100, 80))

@@ -152,4 +152,4 @@ async def test_all_that_is_wrong_with_labels_is_told_at_once(tmp_path: Path) -> 
     dino = write_open_detector(tmp_path / "grounding_dino", "grounding_dino")
     async with vision_stack(dino) as stack:
         assert "the model reads at most 48; look for fewer" in (await violations(*(f"dog {i}" for i in range(20))))[1]
-        assert "labels[1] comes to nothing the model can read" in await violations("dog", "\u200b")
+        assert "labels[1] has no text that the model can read" in await violations("dog", "\u200b")

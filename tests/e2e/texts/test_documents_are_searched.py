@@ -167,7 +167,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "no words": ({"words": []}, {"words": "does not read them off the page's image itself"}),
     "no question": ({"question": " "}, {"question": "must not be empty"}),
     "an empty word": ({"words": [word(**FINE), word("", **FINE)]}, {"words[1].text": "must not be empty"}),
-    "only space": ({"words": [word("  ", **FINE)]}, {"words": "nothing that an answer could be"}),
+    "only space": ({"words": [word("  ", **FINE)]}, {"words": "no text that could be an answer"}),
     "places": (
         {
             "words": [

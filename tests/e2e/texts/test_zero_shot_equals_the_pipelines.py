@@ -108,7 +108,7 @@ async def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         found = await violations(classify, pb.ClassifyRequest(texts=["a"], labels=["x", long]))
         assert list(found) == ["labels[1]"]
         found = await violations(classify, pb.ClassifyRequest(texts=["a"] * 4, labels=map(str, range(17))))
-        assert found == {"labels": "come to 68 pairs with the texts, and at most 64 may be"}
+        assert found == {"labels": "make 68 pairs with the texts; at most 64 are allowed"}
         assert list(await violations(classify, pb.ClassifyRequest(labels=["x"]))) == ["texts"]
         answer = await classify(pb.ClassifyRequest(texts=["a"] * 4, labels=map(str, range(16))))
         assert [len(result.labels) for result in answer.results] == [16] * 4
