@@ -137,7 +137,7 @@ def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
         ModelRefused: its weights are quantized in a way that cannot be loaded here.
     """
     source, trust = checkpoint.source, checkpoint.trust
-    both = source if checkpoint.adapter is None else f"{source} and {checkpoint.adapter.told}"
+    both = source if checkpoint.adapter is None else f"{source} and {checkpoint.adapter.label}"
     if trust.remote_code:
         log.warning("Code that comes with %s may be run, with all rights of this process", both)
     if trust.pickled_weights:
@@ -147,7 +147,7 @@ def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
         raise ModelRefused(f"{source} cannot be loaded: {reason}")
     if checkpoint.adapter is not None:
         if reason := rounded_before(config, checkpoint.quantization, checkpoint.rank_count):
-            raise ModelRefused(f"The adapter {checkpoint.adapter.told} cannot be merged into {source}: {reason}")
+            raise ModelRefused(f"The adapter {checkpoint.adapter.label} cannot be merged into {source}: {reason}")
         with refusals(checkpoint.adapter.place.source, "The adapter "):
             adapt(config, checkpoint.adapter)
     return config
@@ -221,9 +221,9 @@ def _merged(checkpoint: Checkpoint, model: PreTrainedModel, found: dict[str, Any
         try:
             lacking -= merge(checkpoint.adapter, model)
         except (*MODEL_ERRORS, SafetensorError) as error:
-            told = f"The adapter {checkpoint.adapter.told} cannot be merged into {checkpoint.source}"
+            told = f"The adapter {checkpoint.adapter.label} cannot be merged into {checkpoint.source}"
             raise ModelRefused(f"{told}: {error}") from error
-        log.info("the adapter %s was merged into %s", checkpoint.adapter.told, checkpoint.source)
+        log.info("the adapter %s was merged into %s", checkpoint.adapter.label, checkpoint.source)
     return sorted(lacking)
 
 

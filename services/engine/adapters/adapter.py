@@ -67,7 +67,7 @@ def place_of(text: str) -> AdapterPlace:
 class Adapter:
     """An adapter of a supported kind, whose configuration was read. Its weights are still in their file."""
 
-    told: str
+    label: str
     """The operator's name for it, for messages."""
     place: AdapterPlace
     config: dict[str, Any]
@@ -112,8 +112,9 @@ class Adapter:
             return tuple(file.get_slice(own).get_shape()) if own in file.keys() else ()  # noqa: SIM118 - no mapping
 
 
-def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
-    """Reads an adapter's configuration; its weights may be in a pickle file only if `pickled` is set.
+def read_adapter(label: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
+    """Reads an adapter's configuration. `label` names it in messages; its weights may be a pickle file only if
+    `pickled`.
 
     Raises:
         ValueError: it cannot be merged, or lacks a file. The message says why and what to do.
@@ -133,7 +134,7 @@ def read_adapter(told: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
         )
     if weights.suffix == ".safetensors":
         _require_whole(weights)
-    return Adapter(told, place, config, weights)
+    return Adapter(label, place, config, weights)
 
 
 def _require_whole(weights: Path) -> None:

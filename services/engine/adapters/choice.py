@@ -61,12 +61,12 @@ def _is_adapter(place: AdapterPlace) -> bool:
         return place.find(CONFIG) is not None and not any(place.find(name) for name in _WHOLE)
 
 
-def read_chosen(told: str, place: AdapterPlace, trust: Trust) -> Adapter:
-    """Reads an adapter's configuration, not its weights.
+def read_chosen(label: str, place: AdapterPlace, trust: Trust) -> Adapter:
+    """Reads an adapter's configuration, not its weights. `label` names it in messages.
 
     Raises:
         ModelRefused: it cannot be found, or is of another kind than LoRA.
     """
     require_hub(place.source)
     with refusals(place.source, "The adapter "):
-        return read_adapter(told, place, pickled=trust.pickled_weights)
+        return read_adapter(label, place, pickled=trust.pickled_weights)

@@ -68,7 +68,7 @@ class _Merging:
         self._require(place, tuple(value.shape))
         saved = self._updates.config.get("modules_to_save") or ()
         if any(f".{module}." in f".{name}" for module in saved):
-            place = self._alone(place)
+            place = self._untied(place)
         place.put(value)
         return place.name
 
@@ -88,7 +88,7 @@ class _Merging:
             self.changed.add(place.name.rpartition(".")[0])
             self._add_to_layer(product, place)
             return
-        place, experts = self._aimed(product)
+        place, experts = self._parameter_of(product)
         if len(place.shape) == 3:
             self._add_to_experts(product, place, transposed=bool(getattr(experts, "is_transposed", False)))
         else:
@@ -104,7 +104,7 @@ class _Merging:
         if change.shape == (rows, math.prod(sizes)):  # a convolution: each output's weights are one row
             change = change.reshape(place.shape)
         self._require(place, tuple(change.shape))
-        self._alone(place).add(change)
+        self._untied(place).add(change)
         if product.bias is not None:
             bias = self._found(self._places.of(f"{product.module}.bias"), f"{product.module}.bias")
             self._require(bias, tuple(product.bias.shape))
@@ -120,7 +120,7 @@ class _Merging:
         change = second @ first * self._updates.scale(place.name, rank)
         place.add(change.transpose(1, 2) if transposed else change)
 
-    def _aimed(self, product: Product) -> tuple[Place, nn.Module]:
+    def _parameter_of(self, product: Product) -> tuple[Place, nn.Module]:
         """Returns the parameter, not called `weight`, that a product is for, and its module."""
         own, module = self._found(self._places.module(product.module), product.module)
         targets = self._updates.config.get("target_parameters") or ()
@@ -130,7 +130,7 @@ class _Merging:
         name = f"{own}.{aimed[index]}" if index >= 0 else f"{product.module}.weight"
         return self._found(self._places.of(name), name), module
 
-    def _alone(self, place: Place) -> Place:
+    def _untied(self, place: Place) -> Place:
         """Returns a weight that no other layer shares, since training changed it in this layer only."""
         return place if self._updates.config.get("ensure_weight_tying") else self._places.own(place)
 

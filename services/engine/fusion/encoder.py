@@ -42,7 +42,7 @@ class Lengths(NamedTuple):
     even: bool
 
 
-class Bytes:
+class EncoderWorkspace:
     """A buffer for intermediate results that all layers share, and the text lengths of the last attention mask."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class Bytes:
 
 
 def lengths_of(mask: Tensor, texts: int, tokens: int) -> Lengths | None:
-    """See Bytes.lengths. A mask is `[texts, 1, 1 or tokens, tokens]`: tokens are visible where it is true, or 0 in a
-    float mask.
+    """See EncoderWorkspace.lengths. A mask is `[texts, 1, 1 or tokens, tokens]`: true, or 0 in a float mask, is
+    visible.
     """
     if mask.dim() != 4 or mask.shape[0] != texts or mask.shape[-1] != tokens:
         return None
@@ -93,7 +93,7 @@ class FusedEncoderLayer:
         library: Library,
         parts: EncoderParts,
         forward: Callable[..., Any],
-        room: Bytes,
+        room: EncoderWorkspace,
         *,
         norm_first: bool,
         returns_tuple: bool,
@@ -169,11 +169,11 @@ def fuse_encoder_layers(model: nn.Module, library: Library, run: Callable[[], ob
     known = {name: layer for name, layer in model.named_modules() if encoder_parts(layer) is not None}
     # A wrapper around a single layer has the same parts as the layer: only the innermost is replaced.
     layers = [layer for name, layer in known.items() if not any(other.startswith(f"{name}.") for other in known)]
-    room = Bytes()
+    room = EncoderWorkspace()
     return [layer for layer, seen in observe(layers, run).items() if _fuse(layer, seen, library, room)]
 
 
-def _fuse(layer: nn.Module, seen: Observation, library: Library, room: Bytes) -> bool:
+def _fuse(layer: nn.Module, seen: Observation, library: Library, room: EncoderWorkspace) -> bool:
     """Returns whether the layer's forward was replaced."""
     parts = encoder_parts(layer)
     assert parts is not None

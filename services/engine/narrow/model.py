@@ -58,10 +58,10 @@ def narrow_weights(model: PreTrainedModel, kind: NarrowKind, device: torch.devic
         for place in places:
             model.set_submodule(place, made)
     model.to(device)  # type: ignore[arg-type]
-    tell(model, kind, narrow_count(model) / total)
+    log_narrowed(model, kind, narrow_count(model) / total)
 
 
-def tell(model: nn.Module, kind: NarrowKind, share: float) -> None:
+def log_narrowed(model: nn.Module, kind: NarrowKind, share: float) -> None:
     """Logs what was replaced; `share` is its share of all weights.
 
     Raises:

@@ -72,32 +72,32 @@ class RankGroup:
             timeout=timedelta(seconds=step_seconds),
         )
         # A group on the CPU for messages, so that they do not wait for what the device still computes.
-        self._told: Any = dist.new_group(backend="gloo", timeout=_FOR_EVER)
+        self._messages: Any = dist.new_group(backend="gloo", timeout=_FOR_EVER)
 
     def tell(self, numbers: list[int]) -> None:
         """Sends numbers from the first rank to the others, which receive them by `hear`."""
         whole = np.array([len(numbers), *numbers], dtype=np.int64)
         first = np.zeros(_AT_ONCE, dtype=np.int64)
         first[: len(whole)] = whole[:_AT_ONCE]
-        dist.broadcast(torch.from_numpy(first), 0, group=self._told)
+        dist.broadcast(torch.from_numpy(first), 0, group=self._messages)
         if len(whole) > _AT_ONCE:
-            dist.broadcast(torch.from_numpy(whole[_AT_ONCE:]), 0, group=self._told)
+            dist.broadcast(torch.from_numpy(whole[_AT_ONCE:]), 0, group=self._messages)
 
     def hear(self) -> list[int]:
         """Waits, without a timeout, for the numbers that the first rank sends by `tell`."""
         first = torch.empty(_AT_ONCE, dtype=torch.int64)
-        dist.broadcast(first, 0, group=self._told)
+        dist.broadcast(first, 0, group=self._messages)
         count, *numbers = first.tolist()
         if (missing := count - len(numbers)) > 0:
             rest = torch.empty(missing, dtype=torch.int64)
-            dist.broadcast(rest, 0, group=self._told)
+            dist.broadcast(rest, 0, group=self._messages)
             return numbers + rest.tolist()
         return numbers[:count]
 
     def each(self, number: int) -> list[int]:
         """Returns the numbers that all ranks pass, by rank. Waits for the slowest without a timeout."""
         found = [torch.zeros(1, dtype=torch.int64) for _ in range(self.rank.size)]
-        dist.all_gather(found, torch.tensor([number]), group=self._told)
+        dist.all_gather(found, torch.tensor([number]), group=self._messages)
         return [int(one) for one in found]
 
     def agreed(self, holds: bool) -> bool:

@@ -8,7 +8,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.experts import weight_names
 from services.engine.narrow.experts import NarrowExperts
 from services.engine.narrow.linear import NarrowLinear
-from services.engine.narrow.model import tell
+from services.engine.narrow.model import log_narrowed
 from services.engine.parallel.narrow_reading import reader_of, rounded_count
 from services.engine.parallel.partial_linear import Exchange
 from services.engine.parallel.plain_layers import SummedExperts, without_plan
@@ -44,4 +44,4 @@ def place_narrow(model: PreTrainedModel, device: torch.device, exchange: Exchang
             made = SummedExperts(NarrowExperts(without_plan(module), reader.kind, device, (first, last)), exchange)
         model.set_submodule(place, made)
     reader.remove_quantization_config(model)
-    tell(model, reader.kind, share)
+    log_narrowed(model, reader.kind, share)

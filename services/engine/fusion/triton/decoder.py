@@ -57,7 +57,7 @@ class GpuDecoderLayer(nn.Module):
         """Returns `[1, T, hidden]` of `[1, T, hidden]`."""
         rows, attention, mlp = hidden_states[0].contiguous(), self._attention, self._mlp
         if size_for(len(rows)) in self.unsummed_tiles and self.is_split(len(rows)):
-            return self._of_parts(hidden_states, position_embeddings, attention_call)
+            return self._forward_unsummed(hidden_states, position_embeddings, attention_call)
         if len(rows) == 1 and not attention.projections.changed:
             packed = attention.projections.of_row(rows, norm=self._input)
         else:  # the residual is added to in place, so it has to be a copy of the caller's tensor
@@ -67,8 +67,8 @@ class GpuDecoderLayer(nn.Module):
         rows = _summed(rows, attention.output, attended, self._attended)
         return _summed(rows, mlp.down, mlp.gated(rows, self._middle), self._fed).unsqueeze(0)
 
-    def _of_parts(self, hidden_states: Tensor, angles: Angles, call: AttentionCall) -> Tensor:
-        """Does the same, but lets the norms behind both products add up their split-K parts."""
+    def _forward_unsummed(self, hidden_states: Tensor, angles: Angles, call: AttentionCall) -> Tensor:
+        """Does the same as `forward`, but lets the norms behind both products add up their split-K parts."""
         normalized, rows = self._input.kept(hidden_states), hidden_states[0].contiguous()
         normalized = self._input(rows) if normalized is None else normalized
         packed = self._attention.projections(normalized)
@@ -86,7 +86,7 @@ class GpuDecoderLayer(nn.Module):
         """Does nothing: the modules that it was built from still have their weights."""
 
 
-def acquaint(layers: Iterable[nn.Module]) -> None:
+def link_layers(layers: Iterable[nn.Module]) -> None:
     """Tells each fused layer which fused layer follows it."""
     for one, other in pairwise(layers):
         if isinstance(one, GpuDecoderLayer) and isinstance(other, GpuDecoderLayer):

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from services.engine.fusion.substitution import Makers, Substitutions, substitute
 from services.engine.fusion.survey import Observation, observe
 from services.engine.fusion.triton.attention import gpu_attention
-from services.engine.fusion.triton.decoder import acquaint, gpu_decoder_layer
+from services.engine.fusion.triton.decoder import gpu_decoder_layer, link_layers
 from services.engine.fusion.triton.experts import GpuExperts, gpu_experts
 from services.engine.fusion.triton.linear import GpuLinear, takes
 from services.engine.fusion.triton.mlp import gpu_mlp
@@ -47,7 +47,7 @@ def fuse_on_gpu(
     }
     substitute(substitutions, model, makers, run)
     for stack in (module for module in model.modules() if isinstance(module, nn.ModuleList)):
-        acquaint(stack)
+        link_layers(stack)
     rotary = {module: name for name, module in model.named_modules() if is_rotary(module)}
     for module, seen in observe(rotary, run).items():
         table = substitutions.attempt("GpuRotary", module, partial(gpu_rotary, module, seen, longest))

@@ -123,7 +123,7 @@ class Lookahead:
             self._flying = self._launch(following.rows, current.step, following) if following else None
             tokens = self._tokens(current.step)
         except Exception as error:
-            self._look_at(error)
+            self._note_failure(error)
             log.warning("A launched step has failed and is repeated: %r", error)
             self._flying, self._failed = None, True
             return Landing([], [], began)
@@ -188,14 +188,17 @@ class Lookahead:
             step = self._launcher.launch(rows, after)
         except Exception as error:
             # The rows are computed by an ordinary step instead, which at last is retried row by row.
-            self._look_at(error)
+            self._note_failure(error)
             log.warning("A step of %d rows could not be launched: %r", len(rows), error)
             return None
         if cohort is not None:
             cohort.steps_left -= 1
         return _Flight(rows, step, cohort) if step else None
 
-    def _look_at(self, error: Exception) -> None:
+    def _note_failure(self, error: Exception) -> None:
+        """Raises DeviceFault if the device is lost. After a lack of memory it reports that, and frees what the error
+        holds.
+        """
         require_device(error)
         if lacks_memory(error):
             self._lacked_memory()

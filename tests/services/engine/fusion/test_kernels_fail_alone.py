@@ -56,7 +56,7 @@ CASES = [
     ("mixtral", router, "choose_experts", f"1 GpuAttention, 1 GpuExperts, {REST}", "GpuRouter"),
     ("mixtral", experts, "multiply_chosen", f"1 GpuAttention, {REST}, 1 GpuRouter", "GpuExperts"),
 ]  # fmt: skip
-"""A model, what fails where, what stays in place, and of which kinds the log tells."""
+"""Model, module and name that are broken, the modules that stay fused, and the kinds that the log names."""
 
 
 @pytest.mark.parametrize(("name", "module", "broken", "kept", "told"), CASES, ids=[case[2] for case in CASES])

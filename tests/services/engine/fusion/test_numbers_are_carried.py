@@ -63,7 +63,7 @@ def test_a_trial_shows_that_the_kernel_carries(device: str) -> None:
 
 
 def reads_once(source: Tensor, target: Tensor, count: int, changes: int = 0) -> Callable[[], object]:
-    """Is a transfer that reads what is there when it is prepared, and never again."""
+    """A wrong transfer: reads the source only when it is prepared, not at each call."""
     return copied(source.clone(), target, count, changes)
 
 

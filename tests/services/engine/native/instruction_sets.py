@@ -5,7 +5,7 @@ import os
 from services.engine.native.library import Library, load_library
 
 OPTIONS = {"native": (), "without bfloat16": ("-mno-avx512bf16",), "without AVX-512": ("-mno-avx512f",)}
-"""What the compiler is told, by a name for people."""
+"""Compiler options by a readable name."""
 
 
 def _compiled_for(*options: str) -> Library | None:

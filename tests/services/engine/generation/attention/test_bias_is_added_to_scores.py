@@ -10,7 +10,7 @@ from tests.services.engine.generation.attention.test_backends_equal_eager_attent
 PAGE = 16
 HEADS, KV_HEADS, WIDTH = 4, 2, 16
 ROWS = [(3, 40), (1, 1), (1, 23), (37, 37)]
-"""New tokens and context of rows beside each other."""
+"""New tokens and context of each row of a step."""
 
 
 def exact(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scaling: float) -> Tensor:
