@@ -1,11 +1,11 @@
-"""Waiting for what will be true soon, on a machine that may be slow."""
+"""Waits for conditions, with time for slow machines."""
 
 import asyncio
 from collections.abc import Callable
 
 
 async def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
-    """Returns once `condition` holds; fails after `seconds`."""
+    """Waits until `condition` holds; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread or process
             await asyncio.sleep(0.002)

@@ -207,7 +207,7 @@ class Admission:
         return [lane for lane in self._lanes.values() if len(lane.line)]
 
     def _schedule_tick(self) -> None:
-        """Polls while calls wait: the end of an ejection and the growth of a share call nobody back."""
+        """Polls while calls wait, as nothing is called when an ejection ends or a share grows."""
         if self._tick is None:
             self._tick = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._ticked)
 

@@ -167,7 +167,7 @@ class Relay(grpc.GenericRpcHandler):
         result, lease = "error", None
         again = failure.elsewhere and repeatable() and len(tried) <= _EXTRA_ATTEMPTS
         choice = self._admission.alternative(ask, tried) if again else None
-        # If there is no other endpoint, the caller gets the error of the last one, which tells more than NO_ENDPOINT.
+        # If there is no other endpoint, the caller gets the last one's error, which says more than NO_ENDPOINT.
         if choice is not None and self._budget.withdraw():
             result, lease = "retried", self._admission.take(choice, ask)
         elif choice is not None:

@@ -1,4 +1,4 @@
-"""A network connection that a test can cut or make long."""
+"""A TCP proxy that a test can cut, stall or slow down."""
 
 import asyncio
 from contextlib import suppress
@@ -7,17 +7,17 @@ from local.stack import free_ports
 
 
 class Cable:
-    """Passes TCP connections on to a port of loopback until it is cut, from entry to exit of `async with`."""
+    """Forwards TCP connections to a port of 127.0.0.1 inside `async with`, until it is cut."""
 
     def __init__(self, port: int, seconds: float = 0.0) -> None:
-        """Whatever is sent takes `seconds` to arrive."""
+        """Data takes `seconds` to arrive."""
         self._target = port
         self._seconds = seconds
         self._writers: set[asyncio.StreamWriter] = set()
         self._flows: set[asyncio.Task[None]] = set()
         self._passing = asyncio.Event()
         self._passing.set()
-        # Not one that the kernel gives to callers, who could take it while the cable is cut.
+        # Not an ephemeral port, which the kernel could give to a client while the cable is cut.
         (self.port,) = free_ports(1)
 
     @property
@@ -32,12 +32,12 @@ class Cable:
         await self.cut()
 
     async def mend(self, target: int | None = None) -> None:
-        """Listens (again, on the same port), and passes connections on to `target`, by default as before."""
+        """Listens (again, on the same port) and forwards to `target`, by default the previous one."""
         self._target = target or self._target
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
 
     async def cut(self) -> None:
-        """Breaks every connection without a word, as a machine that loses power, and refuses new ones."""
+        """Aborts every connection and refuses new ones."""
         self._server.close()
         self._passing.set()
         for writer in self._writers:
@@ -46,7 +46,7 @@ class Cable:
         await self._server.wait_closed()
 
     def hold(self) -> None:
-        """Passes nothing on any more and breaks nothing, as where a machine hangs that its network speaks for."""
+        """Stops forwarding data but keeps connections open, like a machine that hangs."""
         self._passing.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

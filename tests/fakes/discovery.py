@@ -1,4 +1,4 @@
-"""A source of endpoints that tells what a test lets it tell."""
+"""A discovery source whose snapshots a test provides."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,7 +13,7 @@ class FakeDiscovery:
         self.tell(*members)
 
     def tell(self, *members: Member) -> None:
-        """Tells of these members from now on."""
+        """Makes these members the next snapshot."""
         self._snapshots.put_nowait(frozenset(members))
 
     async def snapshots(self) -> AsyncGenerator[frozenset[Member]]:

@@ -1,4 +1,4 @@
-"""An API server of Kubernetes that knows EndpointSlices: list, watch, and what goes wrong with them."""
+"""A fake Kubernetes API server with list and watch of EndpointSlices, and their failures."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _SELECTOR = re.compile(r"kubernetes\.io/service-name in \((.*)\)")
 
 
 def endpoint(address: str, uid: str | None = None, **conditions: bool | None) -> dict[str, Any]:
-    """An endpoint of a slice; without `conditions` it has none, as the API allows."""
+    """Returns an endpoint of a slice. Its conditions may be absent, as the API allows."""
     return {
         "addresses": [address],
         "conditions": conditions,
@@ -59,18 +59,18 @@ class _Watch:
 
 
 class KubernetesApi:
-    """Serves on loopback from entry to exit of `async with`, with TLS where it is given."""
+    """Serves on loopback inside `async with`, with TLS if `tls` is given."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.lists: list[dict[str, str]] = []
-        """The queries of every list that was answered."""
+        """The query parameters of each list that was answered."""
         self.watches: list[dict[str, str]] = []
-        """The queries of every watch that was begun."""
+        """The query parameters of each watch."""
         self.forbidden: set[str] = set()
-        """The verbs that are answered with 403."""
+        """Verbs that get HTTP 403."""
         self.gone_as_status = False
-        """Whether a version that is too old is told as the answer's status, or as the first event."""
+        """Whether an expired version gets HTTP 410, or a 410 as its first event."""
         self._tls = tls
         self._slices: dict[str, dict[str, Any]] = {}
         self._version = 100
@@ -92,7 +92,7 @@ class KubernetesApi:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Goes away without a word."""
+        """Aborts all connections and stops listening."""
         self._server.close()
         for watch in self._open:
             watch.news.set()
@@ -106,7 +106,7 @@ class KubernetesApi:
         return len(self._open)
 
     def put(self, piece: dict[str, Any]) -> None:
-        """Writes a slice."""
+        """Creates or updates a slice."""
         name = piece["metadata"]["name"]
         self._record("MODIFIED" if name in self._slices else "ADDED", piece)
         self._slices[name] = self._events[-1][2]
@@ -115,27 +115,27 @@ class KubernetesApi:
         self._record("DELETED", self._slices.pop(name))
 
     def other_writes(self) -> None:
-        """Moves the version on, as writes to other resources do, without an event."""
+        """Increases the version without an event, as writes to other resources do."""
         self._version += 10
 
     def compact(self) -> None:
-        """Forgets all events: nobody can watch from before now."""
+        """Drops all past events: watches from older versions get 410."""
         self._oldest = self._version
 
     def bookmark(self) -> None:
-        """Tells every watch the version."""
+        """Sends a bookmark to every watch."""
         for watch in self._open:
             watch.bookmark = True
             watch.news.set()
 
     def end_watches(self) -> None:
-        """Ends all watches in good order, before their time."""
+        """Ends all watches regularly, before their timeout."""
         for watch in self._open:
             watch.ended = True
             watch.news.set()
 
     async def cut_watches(self, sent: bytes, length: int) -> None:
-        """Breaks the connections of all watches in a chunk of `length` bytes of which only `sent` was sent."""
+        """Aborts all watches within a chunk of `length` bytes, of which only `sent` is sent."""
         for watch in tuple(self._open):
             watch.writer.write(b"%x\r\n%s" % (length, sent))
             await watch.writer.drain()
@@ -239,7 +239,7 @@ class KubernetesApi:
                 watch.bookmark = False
                 version = {"kind": "EndpointSlice", "metadata": {"resourceVersion": str(self._version)}}
                 await _send(watch.writer, {"type": "BOOKMARK", "object": version})
-            # Looks now and then whether the connection was closed from the other side.
+            # Wakes up periodically to notice that the client has closed the connection.
             with suppress(TimeoutError):
                 await asyncio.wait_for(watch.news.wait(), 0.2)
 
@@ -261,7 +261,7 @@ async def _reply(writer: asyncio.StreamWriter, code: int, body: dict[str, Any]) 
 
 async def _send(writer: asyncio.StreamWriter, event: dict[str, Any]) -> None:
     data = json.dumps(event).encode() + b"\n"
-    # In two chunks, as an event may come.
+    # In two chunks, as real events may arrive.
     for part in (data[: len(data) // 2], data[len(data) // 2 :]):
         writer.write(b"%x\r\n%s\r\n" % (len(part), part))
         await writer.drain()

@@ -1,4 +1,4 @@
-"""`python -m tests.fakes.many_endpoints COUNT`: one service on so many ports, which it prints."""
+"""`python -m tests.fakes.many_endpoints COUNT`: serves one service on COUNT ports, and prints them."""
 
 import asyncio
 import sys

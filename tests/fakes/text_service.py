@@ -1,4 +1,4 @@
-"""A text service without a model, which does what a test tells it to."""
+"""A text service without a model, whose behaviour a test scripts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ SERVICES = ("sensorium.v1.TextService", "sensorium.v1.SpeechService")
 
 @dataclass
 class Seen:
-    """A call as it reached the service."""
+    """A call that reached the service."""
 
     method: str
     request: Any
@@ -27,13 +27,13 @@ class Seen:
 
 @dataclass
 class Script:
-    """What the service does with a call: `error` is raised after `tokens` deltas, or by a call without a stream.
+    """How calls are answered. Token ids count from 0; already delivered ones are skipped.
 
-    Instead, a stream may end with a bare `status`, in place of its `completed` or `late`, behind it; or well, and not
-    `completed`. Its tokens are numbered from 0; those delivered before are left out.
+    Ends: `error` is raised after `tokens` deltas of a stream, or by a unary call. A stream ends with `status`
+    (without details) instead of `completed`, or after it if `late`. If not `completed`, it ends with OK without that.
 
-    `gate`, when given, is waited for before the deltas from the second on, and by calls without a stream; `before`, by
-    streams before anything else, and `pause`, before the first delta.
+    Gates: a stream waits for `before` at its start, for `pause` before its first delta, and for `gate` before each
+    further delta. A unary call waits for `gate`.
     """
 
     tokens: int = 3
@@ -49,7 +49,7 @@ class Script:
 
 @dataclass
 class FakeTextService:
-    """Serves `name` on loopback from entry to exit of `async with`; also transcribes, to have a stream both ways."""
+    """Serves model `name` on loopback inside `async with`. It also transcribes, to have a bidirectional stream."""
 
     name: str = "tiny"
     revision: str = "r1"
@@ -57,12 +57,12 @@ class FakeTextService:
     state: int = models_pb2.MODEL_STATE_READY
     concurrency: int = 4
     most: int | None = None
-    """Streams it takes at once; it refuses others as full."""
+    """Most concurrent streams; further ones get QUEUE_FULL. None: no limit."""
     script: Script = field(default_factory=Script)
     port: int = 0
     message_bytes: int = 32 * 1024 * 1024
     mute: str = ""
-    """The path of a method that ends well without its message, or with `instead`."""
+    """The path of a method that ends with OK but without a message, or with the bytes `instead`."""
     instead: bytes | None = None
     grace_seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class FakeTextService:
 
     def __post_init__(self) -> None:
         self.answers = asyncio.Event()
-        """Cleared, questions for its models stay without an answer."""
+        """While cleared, ListModels gets no answer."""
         self.answers.set()
 
     async def __aenter__(self) -> "FakeTextService":
@@ -172,7 +172,7 @@ class _Text(text_pb2_grpc.TextServiceServicer):
 
 
 class _Mute(grpc.GenericRpcHandler):
-    """A stream, which is on the wire what a call without its message is, or with another one."""
+    """Answers a unary method with no message or with other bytes, which a stream handler can send."""
 
     def __init__(self, fake: FakeTextService) -> None:
         self.fake = fake

@@ -45,8 +45,8 @@ DEVICE = Row(
         ),
         Panel(
             title="Ranks of a model",
-            description="Processes alive that each hold a part of it; 1 where it is not divided. One that is lost ends "
-            "the others.",
+            description="Running processes that each hold a part of a model; 1 if it is not divided. If one is lost, "
+            "all end.",
             queries=[Query(f"min by (pool, instance) (sensorium_engine_ranks{{{SERVER}}})", "{{pool}} {{instance}}")],
         ),
         Panel(
