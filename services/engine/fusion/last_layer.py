@@ -39,20 +39,28 @@ def last_layers(model: nn.Module) -> list[FusedEncoderLayer]:
 
 
 def spares_unread(layer: FusedEncoderLayer, chosen: Chosen, check: Check) -> bool:
-    """Lets a layer compute only the chosen tokens, and returns whether `check` passes so; if not, it computes all
-    again.
+    """Lets a layer compute the chosen tokens alone. Where `check` notices, it computes all, and this returns False.
 
-    During the check all other tokens are NaN, which spreads to everything that reads them.
+    Meanwhile what is not computed is no number, which whatever reads it passes on. A check in which nothing is left
+    out, as each text has a single token, shows nothing.
     """
-    layer.chosen, layer.filler = chosen, math.nan
+    leaves_out = False
+
+    def noted(lengths: Tensor) -> Tensor:
+        nonlocal leaves_out
+        leaves_out = leaves_out or int(lengths.max()) > 1
+        return chosen(lengths)
+
+    layer.chosen, layer.filler = noted, math.nan
     try:
         check()
     except (ModelRefused, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        log.debug("the model also reads other tokens than the chosen ones: %s", error)
-        layer.chosen = None
+        log.debug("more is read than the tokens chosen: %s", error)
+        leaves_out = False
     finally:
         layer.filler = 0.0
-    return layer.chosen is not None
+    layer.chosen = chosen if leaves_out else None
+    return leaves_out
 
 
 def spare_unread(model: nn.Module, check: Check) -> None:

@@ -6,19 +6,24 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import DeepseekV4Config, LlamaConfig, OlmoConfig
+from transformers import AutoModel, DeepseekV4Config, LlamaConfig, OlmoConfig
 from transformers.activations import ACT2FN
 from transformers.models.deepseek_v4.modeling_deepseek_v4 import DeepseekV4MLP
 from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.olmo.modeling_olmo import OlmoAttention
 
+from services.engine.acceleration.replacement import accelerate
+from services.engine.checkpoint import Checkpoint
+from services.engine.encoders.loading import load_text_encoder
 from services.engine.fusion.attention import is_attention
+from services.engine.fusion.last_layer import last_layers
 from services.engine.fusion.mlp import FusedMlp, activation_of, fused_mlp
 from services.engine.loading import load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
 from services.engine.native.linear import Gate
 from tests.services.bench import build, outputs_of, read, request
+from tests.tiny.encoders import write_encoder
 from tests.tiny.language_models import greedy, write_checkpoint
 
 PROMPT = [7 + i * 11 % 300 for i in range(90)]
@@ -82,3 +87,15 @@ def test_attention_that_cuts_off_large_numbers_is_the_models_own(most: float | N
 )
 def test_an_activation_that_cuts_off_large_numbers_is_the_models_own(name: str, kind: Gate | None) -> None:
     assert activation_of(ACT2FN[name]) is kind
+
+
+@pytest.mark.usefixtures("library")
+def test_a_check_of_single_tokens_does_not_tell_that_others_are_unread(tmp_path: Path) -> None:
+    write_encoder(tmp_path, "bert", AutoModel)
+    loaded = load_text_encoder(Checkpoint(str(tmp_path), torch.device("cpu")), AutoModel)
+    ids = torch.randint(5, 90, (2, 12), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        own = loaded.model(input_ids=ids)[0]
+        accelerate(loaded, lambda: [loaded.model(input_ids=ids[:, :1])[0]])
+        assert len(last_layers(loaded.model)) == 1
+        torch.testing.assert_close(loaded.model(input_ids=ids)[0], own, rtol=1e-3, atol=1e-4)
