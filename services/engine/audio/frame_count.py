@@ -50,5 +50,5 @@ def frame_length(reader: AudioReader, runner: AudioRunner, count: str) -> int:
     )
     samples = (_MEASURED_SECONDS[1] - _MEASURED_SECONDS[0]) * reader.rate
     if long <= short or samples % (long - short):
-        raise ModelRefused(f"It makes {long - short} frames of {samples} samples: no whole number.")
+        raise ModelRefused(f"Its frames are not a whole number of samples: {long - short} frames of {samples} samples.")
     return samples // (long - short)

@@ -78,4 +78,4 @@ class Dictation:
         except (*MODEL_ERRORS, InvalidArgument, MediumRefused) as error:
             raise ModelRefused(f"{self._architecture} cannot be asked for a transcript: {error}") from error
         if not same:
-            raise ModelRefused(f"{self._architecture} would be asked for transcripts otherwise than by its processor.")
+            raise ModelRefused(f"The prompt for {self._architecture} differs from the one that its processor makes.")

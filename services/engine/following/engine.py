@@ -167,7 +167,9 @@ class FollowingEngine(Engine):
         session.touched = now
         session.timeline.first_output = session.timeline.first_output or now
         if not math.isfinite(written.log_probability):
-            log.error("The model wrote what is no number", extra={"request_id": session.timeline.request_id})
+            log.error(
+                "The model's log-probability is NaN or infinite", extra={"request_id": session.timeline.request_id}
+            )
             self._end(session, "error", Internal())
             return
         # A session that lost its row first repeats the tokens that were already sent.

@@ -35,7 +35,7 @@ def load_following_model(checkpoint: Checkpoint, kind: str, room: Room, seconds:
     except MODEL_ERRORS as error:
         raise ModelRefused(f"{model.loaded.architecture} fails on a second of noise: {error}") from error
     if not finite:
-        raise ModelRefused(f"{model.loaded.architecture} writes what is no number on a second of noise.")
+        raise ModelRefused(f"{model.loaded.architecture} gives NaN or infinity on a second of noise.")
     return model
 
 

@@ -55,8 +55,8 @@ class Room:
         rows = min(self.bytes // row_bytes, self.rows)
         if rows < 1:
             raise ModelRefused(
-                f"What is kept of one utterance takes {row_bytes} bytes, and there may be {self.bytes}: give more with "
-                "--cache-mib, or less to be kept with --window-seconds."
+                f"The cache of one utterance takes {row_bytes} bytes, and all may take {self.bytes}: raise "
+                "--cache-mib, or lower --window-seconds."
             )
         require_room(rows * row_bytes, self.memory.read(), StepCosts())
         return rows

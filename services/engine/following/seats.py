@@ -39,7 +39,8 @@ class Seats:
         elder = self._recordings[0] if self._recordings else None
         for waiting in self._due(elder):
             if self._free or self._displace(waiting, elder, now):
-                if elder is not None and elder.due and not waiting.recorded:  # by now, as it may have lost its row
+                # Checked only now: `_displace` may have taken the elder's row, which makes it due.
+                if elder is not None and elder.due and not waiting.recorded:
                     elder.yields += 1
                 return waiting, self._free[0]
         return None

@@ -78,7 +78,7 @@ def build_listening_engine(model: HeardModel, settings: EngineSettings, metrics:
     pages = page_count(loaded, settings, StateSize(0, sum(layout.bytes_per_token for layout in layouts.values())))
     source_tokens, context_tokens = fitting(loaded, pool := PagePool(pages, PAGE_SIZE))
     if source_tokens < loaded.source_tokens:
-        raise ModelRefused("The cache does not hold what the encoder hears at once; give it more with --cache-mib.")
+        raise ModelRefused("The cache is too small for the encoder states of one window: raise --cache-mib.")
     cache = KVCache(layouts, pages, PAGE_SIZE, loaded.device)
     encoder = model.encoder
     references = [_reference(model, encoder, length) for length in _LENGTHS]

@@ -74,8 +74,8 @@ def load_listening_model(checkpoint: Checkpoint) -> ListeningModel:
         if config.model_type not in _KNOWN:
             known = ", ".join((*_KNOWN, *OPENINGS, *MANNERS, *FOLLOWERS))
             raise ModelRefused(
-                f"{checkpoint.source} is a {config.model_type} checkpoint. Of models that write what they hear token "
-                f"by token, known here are: {known}; and all that write by frames of sound (CTC, TDT, RNN-T)."
+                f"{checkpoint.source} is a {config.model_type} checkpoint. Supported are the generating "
+                f"speech models {known}, and all frame models (CTC, TDT, RNN-T)."
                 + (_IN_CONVERSATIONS if type(config) in MODEL_FOR_MULTIMODAL_LM_MAPPING else "")
             )
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint.source, **checkpoint.shared)

@@ -15,7 +15,7 @@ class StateCount:
     def __init__(self, model: Any) -> None:
         self._by_mask: Any = getattr(model, "_compute_sub_sample_lengths_from_attention_mask", None)
         self._by_lengths: Any = getattr(model.get_encoder(), "_get_subsampling_output_length", None)
-        # SpeechT5 has one encoder with several prenets; the method is the prenet's.
+        # In SpeechT5 the method belongs to the encoder's prenet.
         counting = getattr(model.get_encoder(), "prenet", model)
         self._by_length: Any = getattr(counting, "_get_feat_extract_output_lengths", None)
 

@@ -222,7 +222,7 @@ def _heard(sound: Tensor | None) -> Sound | None:
         return None
     numbers: Sound = sound.to("cpu", torch.float32).numpy().copy()
     if not np.isfinite(numbers).all():
-        raise ArithmeticError("the model made sound that is no number")
+        raise ArithmeticError("the model made NaN or infinite audio")
     return numbers
 
 

@@ -135,7 +135,7 @@ def try_out(loaded: LoadedSpeaker) -> None:
     except MODEL_ERRORS as error:
         raise ModelRefused(f"{loaded.architecture} cannot be run: {error}") from error
     if sound.dim() != 1 or not torch.isfinite(sound).all():
-        raise ModelRefused(f"{loaded.architecture} makes sound that is no number, in {loaded.model.dtype}.")
+        raise ModelRefused(f"{loaded.architecture} makes NaN or infinite audio, in {loaded.model.dtype}.")
 
 
 def _require_drawing(checkpoint: Checkpoint) -> None:
@@ -199,7 +199,7 @@ def _load_bark(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any,
 
 def _load_dia(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, parts: SpeakerParts) -> Loaded:
     if parts.voices is not None:
-        raise ModelRefused("--voices: Dia has none; who talks is told by [S1] and [S2] in the text.")
+        raise ModelRefused("--voices: Dia has none; [S1] and [S2] in the text name the speakers.")
     model = read_model(checkpoint, config, DiaForConditionalGeneration).eval()
     codec = _load_codec(checkpoint, parts.vocoder, DacConfig, DacModel, "descript/dac_44khz")
     return model, Dia(model, codec, tokenizer)

@@ -36,7 +36,7 @@ def dictation_options(
     language = _language(ask, manner, wrong)
     generation, count = writing_options(ask, wrong)
     if ask.word_times:
-        wrong.append(Violation("word_times", "does not apply: the model tells no times of words"))
+        wrong.append(Violation("word_times", "does not apply: the model gives no word times"))
     target = _target(ask, manner, language, wrong)
     _check_hints(ask, dictation, encode, most, wrong)
     return DictationOptions(Wish(language, target, ask.prompt, tuple(ask.hotwords)), generation, count)
@@ -44,9 +44,9 @@ def dictation_options(
 
 def _language(ask: TranscribeAsk, manner: Manner, wrong: list[Violation]) -> str:
     if manner.needs_language and not ask.language:
-        wrong.append(Violation("language", "must be given: the model does not find out what is spoken"))
+        wrong.append(Violation("language", "must be given: the model does not detect the language"))
     if ask.language and not manner.languages and not manner.has_one_language:
-        wrong.append(Violation("language", "does not apply: the model finds out what is spoken, and cannot be told"))
+        wrong.append(Violation("language", "does not apply: the model detects the language, and it cannot be set"))
     return _chosen("language", ask.language, manner.languages, wrong)
 
 
@@ -54,7 +54,7 @@ def _target(ask: TranscribeAsk, manner: Manner, language: str, wrong: list[Viola
     if ask.language and tag_of(ask.target_language) in (tag_of(ask.language), tag_of(language)):
         return ""
     if ask.target_language and not manner.targets:
-        said = "does not apply: the model writes what it hears, and translates nothing"
+        said = "does not apply: the model does not translate"
         wrong.append(Violation("target_language", said))
     return _chosen("target_language", ask.target_language, manner.targets, wrong)
 

@@ -84,9 +84,9 @@ class FollowingTranscriber(DictationTranscriber):
 
     def _options(self, ask: TranscribeAsk, wrong: list[Violation]) -> DictationOptions:
         if ask.parameters is not None:
-            wrong.append(Violation("parameters", "does not apply: the model writes what is likeliest as it hears"))
+            wrong.append(Violation("parameters", "does not apply: the model decodes greedily"))
         if ask.transcript_count is not None and 1 < ask.transcript_count <= MOST_TRANSCRIPTS:
-            wrong.append(Violation("transcript_count", "does not apply: the model has only one reading"))
+            wrong.append(Violation("transcript_count", "does not apply: the model gives only one transcript"))
         return super()._options(replace(ask, parameters=None, transcript_count=None), wrong)
 
 

@@ -42,7 +42,7 @@ def listening_options(
     language = _language(ask, tokens, wrong)
     generation, count = writing_options(ask, wrong)
     if ask.word_times and not tokens.alignment_heads:
-        wrong.append(Violation("word_times", "does not apply: the model's files name no heads that follow the sound"))
+        wrong.append(Violation("word_times", "does not apply: the model's files name no alignment heads"))
     return ListeningOptions(
         language=language,
         task=_task(ask, tokens, language, wrong),
@@ -70,9 +70,7 @@ def _task(ask: TranscribeAsk, tokens: ListeningTokens, language: str, wrong: lis
         return TRANSCRIBE
     if target.split("-")[0] == _ENGLISH and TRANSLATE in tokens.tasks:
         return TRANSLATE
-    able = (
-        "translates into English only" if TRANSLATE in tokens.tasks else "writes what it hears, and translates nothing"
-    )
+    able = "translates into English only" if TRANSLATE in tokens.tasks else "does not translate"
     wrong.append(Violation("target_language", f"does not apply: the model {able}"))
     return TRANSCRIBE
 
@@ -101,6 +99,6 @@ def _before(
         wrong.append(Violation(fields[-1], f"holds {len(special)} of the model's own special tokens: leave them out"))
         return ()
     if len(ids) >= most:
-        wrong.append(Violation(fields[-1], f"comes to {len(ids)} tokens; the model takes at most {most - 1} before it"))
+        wrong.append(Violation(fields[-1], f"comes to {len(ids)} tokens; the model takes at most {most - 1}"))
         return ()
     return (tokens.previous, *ids)

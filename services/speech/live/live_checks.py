@@ -14,7 +14,7 @@ def wrong_audio(ask: LiveAsk) -> Iterator[Violation]:
     """Checks the audio's encoding, sample rate and channels."""
     if ask.encoding and ask.encoding not in Encoding.__members__:
         bare = ", ".join(Encoding.__members__)
-        yield Violation("config.encoding", f"{ask.encoding} is a file; a stream holds bare samples: {bare}")
+        yield Violation("config.encoding", f"{ask.encoding} is a file format; a stream takes raw samples: {bare}")
     if ask.rate not in RATES:
         yield Violation("config.sample_rate_hertz", f"must be in [{RATES[0]}, {RATES[-1]}], not {ask.rate}")
     if ask.channels is not None and ask.channels not in CHANNELS:

@@ -46,7 +46,7 @@ async def audio_of(requests: AsyncIterator[pb.StreamTranscribeRequest]) -> Async
             case "config":
                 raise InvalidArgument([Violation("config", "may only be in the first message of the stream")])
             case None:
-                raise InvalidArgument([Violation("audio", "must be in every message behind the first one")])
+                raise InvalidArgument([Violation("audio", "must be in every message after the first one")])
 
 
 def live_ask(request: pb.StreamTranscribeRequest, seconds: float | None) -> LiveAsk:

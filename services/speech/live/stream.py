@@ -138,7 +138,7 @@ class LiveTranscription:
     async def _read_one(self, utterance: Utterance) -> None:
         with closing(self._reader(utterance)) as reader:
             while not utterance.over:
-                if (self._options.interim_results or reader.goes_along) and reader.is_due:
+                if (self._options.interim_results or reader.reads_along) and reader.is_due:
                     result = await reader.interim()
                     if result is not None and self._options.interim_results:
                         self._outbox.put(result)

@@ -88,7 +88,7 @@ class StreamTranscriber:
     @contextmanager
     def _admitted(self) -> Generator[None]:
         if self._open >= self._max_streams:
-            raise QueueFull(f"{self._open} streams are open, as many as may be.", retry_after=_RETRY_SECONDS)
+            raise QueueFull(f"{self._open} streams are open, which is the limit.", retry_after=_RETRY_SECONDS)
         self._open += 1
         self._open_streams.inc()
         try:

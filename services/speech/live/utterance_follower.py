@@ -18,7 +18,7 @@ _STEP_SECONDS = 0.04
 class UtteranceFollower:
     """Pushes the samples of an utterance to a Follower. Has the same methods as UtteranceReader."""
 
-    goes_along = True
+    reads_along = True
     """The model reads along even if nobody wants interim results."""
 
     def __init__(self, utterance: Utterance, follower: Follower, rate: int, ledger: Ledger) -> None:

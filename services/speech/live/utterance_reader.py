@@ -21,7 +21,7 @@ _REST = 3.0
 class UtteranceReader:
     """Asks a Recognizer for interim and final readings, one at a time and never twice for the same samples."""
 
-    goes_along = False
+    reads_along = False
     """The model reads along only if interim results are wanted."""
 
     def __init__(self, utterance: Utterance, recognizer: Recognizer, rate: int, ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ class HeldSeconds:
         """
         if self._held and self._held + seconds > self._most:
             raise QueueFull(
-                f"Recordings of {self._held:.0f} s are worked on; at most {self._most:.0f} s may be.",
+                f"Recordings of {self._held:.0f} s are in progress; the limit is {self._most:.0f} s.",
                 metadata={"heldSeconds": f"{self._held:.0f}"},
                 retry_after=_RETRY_AFTER_SECONDS,
             )

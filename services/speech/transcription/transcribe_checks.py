@@ -57,11 +57,11 @@ def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool) -> list[Violat
     return [
         Violation(field, f"does not apply: the model {reason}")
         for field, reason, sent in (
-            ("language", "finds out what is spoken, and cannot be told", ask.language if finds_language else ""),
-            ("target_language", "writes what it hears, and translates nothing", ask.target_language),
+            ("language", "detects the language, and it cannot be set", ask.language if finds_language else ""),
+            ("target_language", "does not translate", ask.target_language),
             ("prompt", "takes none", ask.prompt),
             ("hotwords", "takes none", ask.hotwords),
-            ("transcript_count", "has only one reading", count is not None and 1 < count <= MOST_TRANSCRIPTS),
+            ("transcript_count", "gives only one transcript", count is not None and 1 < count <= MOST_TRANSCRIPTS),
             ("parameters", "generates nothing", ask.parameters is not None),
         )
         if sent

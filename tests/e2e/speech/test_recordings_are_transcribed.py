@@ -134,7 +134,7 @@ async def test_words_of_long_recordings_are_the_pipelines(tmp_path: Path, name: 
         answers = await asyncio.gather(*(transcribe(stack, each, word_times=True) for each in (long, SOUNDS[0])))
     for samples, answer in zip((long, SOUNDS[0]), answers, strict=True):
         if name == "wav2vec2-bert" and samples is long:
-            continue  # whose frames the pipeline takes for samples
+            continue  # the pipeline mistakes its frames for samples
         wanted = reference.pipeline(samples, return_timestamps="word", chunk_length_s=2)
         (transcript,) = answer.transcripts
         assert transcript.text == wanted["text"].strip()

@@ -123,7 +123,7 @@ async def test_granite_is_asked_in_the_words_that_it_was_trained_with(tmp_path: 
     if not plus:
         wishes[f"{asked} Keywords: Bee, Id"] = {"hotwords": ["Bee", "Id"]}
         wishes["translate the speech to German"] = {"target_language": "de-DE"}
-    said = "translates nothing" if plus else "is 'ru'; the model knows en, fr, de"
+    said = "does not translate" if plus else "is 'ru'; the model knows en, fr, de"
     async with speech_stack(folder) as stack:
         answers = [await transcribe(stack, SOUNDS[0], **fields) for fields in wishes.values()]
         with pytest.raises(InvalidArgument, match=f"target_language: .*{said}"):
@@ -154,7 +154,7 @@ async def test_long_recordings_are_cut_where_nobody_speaks(tmp_path: Path) -> No
     folder = tiny.write_checkpoint(tmp_path, "fun_asr_nano", seed=3)
     reference = Reference(folder, "fun_asr_nano")
     long = said(0.2, "aeiou oia", 0.5, "ue uoi aeo", 0.5, "aeiou", 0.2)
-    # Of its windows but one runs and one waits: the others come again.
+    # One window runs and one waits; the others are refused and retried.
     async with speech_stack(folder, window_seconds=3, max_sequences=1, max_queued_requests=1) as stack:
         answer = await transcribe(stack, long)
         (transcript,) = answer.transcripts
@@ -189,7 +189,7 @@ async def test_a_language_that_is_found_stands_before_the_text(tmp_path: Path) -
         found, told = [await transcribe(stack, SOUNDS[0], language=language) for language in ("", "fr")]
     for answer, language in ((found, "en"), (told, "fr")):
         assert (answer.transcripts[0].text, answer.language) == ("Hi", language)
-    # Of the letters alone: what comes before them is no part of the transcript.
+    # Only the letters count: the tokens before them are no part of the transcript.
     with torch.inference_mode():
         likely = model(torch.tensor([script])).logits[0].log_softmax(-1)
     wanted = math.exp((float(likely[2, script[3]]) + float(likely[3, script[4]])) / 2)

@@ -47,7 +47,7 @@ class Reference:
         inputs = {name: value for name, value in inputs.items() if name != "audio_chunk_index"}
         tokens = self.model.generate(**inputs, **more)[0].tolist()
         prompt = more["decoder_input_ids"][0].tolist() if "decoder_input_ids" in more else []
-        # What stands before a prompt, `generate` has put there.
+        # `generate` may put tokens before the prompt.
         first = next(i for i in range(len(tokens)) if tokens[i : i + len(prompt)] == prompt) + len(prompt)
         return self.tokenizer.decode(tokens[first:], skip_special_tokens=True).strip()
 

@@ -91,7 +91,7 @@ async def test_the_first_of_ten_sentences_is_heard_before_the_second_is_made(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same holds for a request that comes while others speak."""
-    taken: list[tuple[Speech, bool]] = []  # whose steps, and whether something is to be heard behind them
+    taken: list[tuple[Speech, bool]] = []  # the request of each step, and whether it has had audio by then
     own = SpeechEngine._step
 
     def step(engine: SpeechEngine, speech: Speech) -> None:
@@ -106,7 +106,7 @@ async def test_the_first_of_ten_sentences_is_heard_before_the_second_is_made(
             if event.HasField("delta"):
                 break
         await until(lambda: len(dict(taken)) == 4)
-        *_, last = dict(taken)  # in the order in which they came
+        *_, last = dict(taken)  # requests in order of arrival
         await until(lambda: dict(taken)[last])
         assert taken.index((last, True)) - [speech for speech, _ in taken].index(last) < 60
         assert not any(other.done() for other in others)

@@ -43,11 +43,11 @@ class Reference:
     @torch.inference_mode()
     def text(self, samples: Samples) -> str:
         given: dict[str, Any] = {}
-        if self.voxtral:  # as mistral-common fills a recording up, and asks for its transcript
+        if self.voxtral:  # padding and prompt as mistral-common makes them
             behind = -len(samples) % _TOKEN + (DELAY + 11) * _TOKEN
             samples = np.pad(samples, (LEFT * _TOKEN, behind))
             given = {"input_ids": torch.tensor([[1, *[32] * (LEFT + DELAY)]]), "num_delay_tokens": DELAY}
-            given["max_new_tokens"] = 1000  # of which it writes no more than there is sound
+            given["max_new_tokens"] = 1000  # the length of the audio is the limit in effect
         inputs = self.extractor(samples, sampling_rate=self.rate, return_tensors="pt")
         tokens = self.model.generate(**inputs, **given)[0]
         return self.tokenizer.decode(tokens[1 + (LEFT + DELAY) * self.voxtral :], skip_special_tokens=True).strip()
@@ -75,7 +75,7 @@ async def test_words_come_while_sound_is_still_sent(tmp_path: Path) -> None:
     messages = list(requests(AUDIO, interim_results=True))
 
     async def paused() -> AsyncIterator[pb.StreamTranscribeRequest]:
-        half = len(messages) // 3  # in the middle of the first utterance
+        half = len(messages) // 3  # within the first utterance
         for message in messages[:half]:
             yield message
         await written.wait()

@@ -67,7 +67,7 @@ async def test_utterances_are_read_as_the_model_reads_them(folder: Path) -> None
     assert models.TASK_STREAM_TRANSCRIBE in info.tasks
     assert events[0].started.model == info.identity
     results = finals(events)
-    # A tokenizer of pieces may write two spaces; words are told with one between them.
+    # SentencePiece may write two spaces; words of live results are joined with one.
     expected = [" ".join(by_hand(folder, each.samples).split()) for each in utterances()]
     assert [result.text for result in results] == expected
     assert all(result.text for result in results)

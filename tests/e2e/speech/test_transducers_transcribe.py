@@ -75,7 +75,7 @@ def told(transcript: pb.Transcript) -> list[tuple[str, float, float]]:
 async def test_texts_and_times_are_the_models_own_in_company(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transducer, "_STEPS", 3)  # and though each is left now and then
+    monkeypatch.setattr(transducer, "_STEPS", 3)  # so that searches take several turns
     reference = Reference(write_transducer(tmp_path, kind), kind)
     asked = [pb.TranscribeRequest(audio=media(each), word_times=True) for each in SOUNDS]
     async with speech_stack(tmp_path, batch_wait_ms=200) as stack:

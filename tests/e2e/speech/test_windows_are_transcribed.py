@@ -147,7 +147,7 @@ async def test_words_are_the_pipelines(folder: Path) -> None:
             wanted = reference.pipeline(samples, return_timestamps="word", generate_kwargs=told)["chunks"]
             words = [word for segment in answer.transcripts[0].segments for word in segment.words]
             assert len(words) >= 3 or samples is not SOUNDS[1]
-            wanted = wanted[: len(words)]  # it goes on in the silence behind the end
+            wanted = wanted[: len(words)]  # the reference also transcribes the silence after the end
             assert [word.text for word in words] == [chunk["text"].strip() for chunk in wanted]
             times = np.array([(seconds(word.start), seconds(word.end)) for word in words])
             theirs = np.array([chunk["timestamp"] for chunk in wanted])
@@ -175,7 +175,7 @@ async def test_readings_are_sampled_or_searched(folder: Path) -> None:
             force_unique_generate_call=True,
         )  # fmt: skip
         text = reference.tokenizer.decode(wanted[0], skip_special_tokens=True)
-        # A stretch that was cut by the window's end is left to the next one.
+        # A segment that the window's end cuts is left to the next window.
         assert len(best.text) >= 2
         assert "".join(text.split()).startswith("".join(best.text.split()))
 
@@ -207,7 +207,7 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path, folder
     async with speech_stack(one) as stack:
         with pytest.raises(InvalidArgument, match="word_times: does not apply"):
             await transcribe(stack, SOUNDS[0], word_times=True)
-        with pytest.raises(InvalidArgument, match="target_language: does not apply: the model writes what it hears"):
+        with pytest.raises(InvalidArgument, match="target_language: does not apply: the model does not translate"):
             await transcribe(stack, SOUNDS[0], target_language="en")
         answer = await transcribe(stack, SOUNDS[1])
         reference = Reference(one)
@@ -215,7 +215,7 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path, folder
         text = reference.tokenizer.decode(made, skip_special_tokens=True)
         ours = "".join(answer.transcripts[0].text.split())
         assert len(ours) > 5
-        assert "".join(text.split()).startswith(ours)  # and goes on behind the recording's end
+        assert "".join(text.split()).startswith(ours)  # the reference goes on after the recording's end
         assert answer.language == ""
 
 

@@ -177,7 +177,7 @@ async def test_waiting_counts_include_live_recorded_and_displaced_utterances(tmp
             for _ in range(count):
                 stream.push(samples)
             stream.end()
-        gate.release(2)  # one for what was begun with the recording, and one with live speech in its place
+        gate.release(2)  # ends the recording's current step, and one step of live speech in its row
         await until(lambda: engine.admission.requests == 1)
         assert engine.live.requests == 1
         assert (waiting("requests"), waiting("tokens")) == (2, 50 + 100)
@@ -212,7 +212,7 @@ async def test_a_failing_step_ends_only_the_utterance_that_fails(
         good.end()
         loud = engine.follow(None, Work())
         loud.push(np.full(model.rate, 2, np.float32))
-        gate.set()  # whoever was alone in a step until now is not in the next
+        gate.set()  # from the next step on both utterances share a batch
         with pytest.raises(told):
             await tokens(loud)
         assert await tokens(good) == wanted
@@ -236,7 +236,7 @@ def test_a_step_that_raises_takes_nobody_further(tmp_path: Path, kind: str) -> N
 
     def fail(*_: Any) -> None:
         calls.append(1)
-        if len(calls) == (2 if kind == "voxtral_realtime" else 1):  # there, who begins is read before the others
+        if len(calls) == (2 if kind == "voxtral_realtime" else 1):  # Voxtral prefills prompts before the shared step
             raise ValueError
 
     wanted = written(begun(0))
@@ -288,11 +288,11 @@ async def test_steps_take_rows_in_their_order_so_that_those_that_adjoin_are_not_
     async with running(model) as engine:
         first, second = await _caught_up(engine, samples), await _caught_up(engine, samples)
         first.cancel()
-        third = await _caught_up(engine, samples)  # in the first row, behind who has the second one
+        third = await _caught_up(engine, samples)  # it gets the first row, after the utterance in the second one
         gate.clear()
         second.end()
         third.end()
-        gate.set()  # whoever was alone in a step until now is not in the next
+        gate.set()  # from the next step on both utterances share a batch
         assert await tokens(second) == await tokens(third)
     assert [0, 1] in seen
     assert [1, 0] not in seen

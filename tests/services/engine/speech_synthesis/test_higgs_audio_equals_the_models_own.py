@@ -32,7 +32,7 @@ class Own:
         chat = [{"role": role, "content": [part]} for role, part in parts]
         written = self.processor.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         more: dict[str, Any] = {}
-        if codes is not None:  # those that it drew, not those that its codec would find in their sound
+        if codes is not None:  # the sampled codes, not those that the codec would encode from their audio
             self.processor.audio_tokenizer.encode = lambda **_: type("Found", (), {"audio_codes": codes.T[None]})
             more = {"audio": [np.zeros(10 * len(codes), np.float32)], "audio_kwargs": {"sampling_rate": 400}}
         inputs = self.processor(text=[written], return_tensors="pt", add_special_tokens=False, **more)

@@ -105,7 +105,7 @@ def test_its_codec_is_tried(tmp_path: Path) -> None:
     try_out(speaking)
     with torch.no_grad():
         speaker._codec.latent_proj.weight.fill_(float("nan"))
-    with pytest.raises(ModelRefused, match="sound that is no number"):
+    with pytest.raises(ModelRefused, match="NaN or infinite audio"):
         try_out(speaking)
 
 
@@ -114,7 +114,7 @@ def test_voices_that_lie_beside_it_are_read_where_no_file_is_named(tmp_path: Pat
     folder = write_pocket(tmp_path, kind=kind)
     told, shipped = load_file(folder / VOICES), folder / "voices"
     shipped.mkdir()
-    for name, latents in told.items():  # of one, as a batch
+    for name, latents in told.items():  # one voice has a batch dimension
         save_file({"latents": latents[None] if name == "bert" else latents}, shipped / f"{name}.safetensors")
     (shipped / "carl.pt").write_bytes(b"is not read, whatever it is")
     (shipped / "README.md").write_text("voices")

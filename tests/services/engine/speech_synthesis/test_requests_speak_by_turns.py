@@ -250,7 +250,7 @@ async def test_a_failure_ends_one_request(last: Any, kind: type[SensoriumError])
 async def test_a_stream_that_failed_waits_for_no_garbage_collector() -> None:
     async with bench() as running:
         stream = running.speak("a", 10_000, 0.01, deadline=0.05)
-        with suppress(DeadlineExceeded):  # pytest would keep it, and by its frames the stream
+        with suppress(DeadlineExceeded):  # `pytest.raises` would keep the error, whose frames hold the stream
             await heard(stream)
         stream.cancel()  # as the verb does in any case
         held = weakref.ref(stream)

@@ -69,7 +69,7 @@ def test_vits(tmp_path: Path, changes: dict[str, Any], voice: int | None, rate: 
         expected = model(**inputs, speaker_id=voice, speaking_rate=own_rate * rate).waveform[0]
     assert_same(spoken(speaker, speaker.read(TEXT), Manner(voice, rate=rate)), expected, 2)
     assert isinstance(model.decoder, torch.nn.Module)
-    with torch.inference_mode():  # the model itself is as it was
+    with torch.inference_mode():  # the model itself is unchanged
         torch.manual_seed(7)
         assert torch.equal(model(**inputs, speaker_id=voice, speaking_rate=own_rate * rate).waveform[0], expected)
 

@@ -64,7 +64,7 @@ def test_csm_says_a_sentence_without_a_warning(tmp_path: Path, caplog: pytest.Lo
     own = write_csm(tmp_path) / "generation_config.json"
     own.write_text(json.dumps(json.loads(own.read_text()) | {"eos_token_id": 5, "max_length": 300}))
     speaker, library = loaded(tmp_path), logging.getLogger("transformers")
-    library.addHandler(caplog.handler)  # it may not hand on what it is told
+    library.addHandler(caplog.handler)  # transformers' logger may not propagate to the root
     caplog.clear()
     try:
         assert spoken(speaker, speaker.read("hi"), Manner(voice=0), 7)[0]
@@ -125,7 +125,7 @@ def test_leaving_ends_their_loops_and_leaves_nothing_behind(tmp_path: Path, writ
     with torch.inference_mode():
         count = len(list(speaker.speak(tokens, manner, Draws(0, CPU))))
         steps = speaker.speak(tokens, manner, Draws(0, CPU))
-        for _ in range(count - 2):  # Bark is then in the midst of its fine codes
+        for _ in range(count - 2):  # Bark is then generating fine codes
             next(steps)
     assert "turns" in {thread.name for thread in threading.enumerate()}
     steps.close()
@@ -144,7 +144,7 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
 
     def own(seed: int, text: str, before: Tensor | None = None) -> Tensor:
         heard = None if before is None else torch.zeros(8 * len(before)).numpy()
-        if before is not None:  # the codes that it drew, not those that its codec would find in their sound
+        if before is not None:  # the sampled codes, not those that the codec would encode from their audio
             found = SimpleNamespace(audio_codes=before.T[None])
             monkeypatch.setattr(processor.audio_tokenizer, "encode", lambda _sound: found)
         inputs = processor(text, audio=heard, audio_kwargs=audio | {"sampling_rate": 800})
