@@ -124,7 +124,7 @@ def read_adapter(label: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
     if path is None:
         at = f" at {place.revision}" if place.revision else ""
         file = Path(place.subfolder, CONFIG)
-        raise ValueError(f"it has no {file}{at}, which PEFT writes beside an adapter's weights.")
+        raise ValueError(f"it has no {file}{at}, which PEFT writes beside an adapter's weights.{_deeper(place)}")
     config = read_config(path)
     weights = place.find(_WEIGHTS) or (place.find(_PICKLED) if pickled else None)
     if weights is None:
@@ -135,6 +135,12 @@ def read_adapter(label: str, place: AdapterPlace, *, pickled: bool) -> Adapter:
     if weights.suffix == ".safetensors":
         _require_whole(weights)
     return Adapter(label, place, config, weights)
+
+
+def _deeper(place: AdapterPlace) -> str:
+    """Returns the subfolders with adapters: PEFT saves one that is not called `default` in a folder of its name."""
+    found = sorted(path.parent for path in Path(place.source, place.subfolder).glob(f"*/{CONFIG}"))
+    return f" Give one of those within it: {', '.join(map(str, found))}." if found else ""
 
 
 def _require_whole(weights: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.engine.adapters.adapter import Adapter, AdapterPlace, place_of, read_adapter
 from services.engine.adapters.configuration import CONFIG
@@ -35,7 +36,10 @@ def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) 
     if not _is_adapter(own):
         if not adapter and own.find(CONFIG):
             log.warning("%s holds an adapter beside a model, which is not merged; --adapter %s does.", model, model)
-        return Choice(model, revision, read_chosen(adapter, place_of(adapter), trust) if adapter else None)
+        chosen = read_chosen(adapter, place_of(adapter), trust) if adapter else None
+        if chosen is not None:
+            tell_of_another_model(chosen, model)
+        return Choice(model, revision, chosen)
     if adapter:
         raise ModelRefused(f"{model} is itself an adapter, into which {adapter} cannot be merged. Give its model.")
     read = read_chosen(model, own, trust)
@@ -53,6 +57,20 @@ def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) 
             f"by --model, and --adapter {model}, if it was not trained on what the other makes of it."
         )
     return Choice(base.source, base.revision, read)
+
+
+def tell_of_another_model(adapter: Adapter, model: str) -> None:
+    """Warns if an adapter names another base model than it is used with, since names and shapes may fit anyway.
+
+    Compares the last parts of paths and ids only, as a model may lie elsewhere than where it was trained.
+    """
+    if adapter.base and Path(adapter.base).name != Path(model).name:
+        log.warning(
+            "%s was made for %s, as it says, and is used with %s: its answers are wrong if that is another model.",
+            adapter.label,
+            adapter.base,
+            model,
+        )
 
 
 def _is_adapter(place: AdapterPlace) -> bool:

@@ -1,7 +1,6 @@
 """Merges an adapter into the weights of a model, which is then as fast as the model without it."""
 
 import math
-from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
@@ -13,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from services.engine.adapters.adapter import Adapter
 from services.engine.adapters.layers import require_every_layer
 from services.engine.adapters.places import Place, Places
+from services.engine.adapters.sharing import Sharing
 from services.engine.adapters.updates import Product, Updates, updates_of
 
 Found = TypeVar("Found")
@@ -33,7 +33,7 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
     replaced = frozenset(merging.replace(name, value) for name, value in updates.replaced.items())
     for layer, rows in updates.rows.items():
         merging.replace_rows(layer, rows)
-    for product in updates.products:
+    for product in merging.sharing.products:
         merging.add(product)
     require_every_layer(adapter.config, merging.changed, model, merging.made_for)
     return replaced
@@ -59,6 +59,7 @@ class _Merging:
         self.made_for = f" It was made for {adapter.base}." if adapter.base else ""
         self._updates = updates
         self._places = places
+        self.sharing = Sharing(updates, places)
         self.changed: set[str] = set()
         """Names of layers to which products were added."""
 
@@ -68,7 +69,7 @@ class _Merging:
         self._require(place, tuple(value.shape))
         saved = self._updates.config.get("modules_to_save") or ()
         if any(f".{module}." in f".{name}" for module in saved):
-            place = self._untied(place)
+            place = self.sharing.replaced(place)
         place.put(value)
         return place.name
 
@@ -76,6 +77,7 @@ class _Merging:
         """Sets the rows of the tokens that were trained, for all layers that share the weight."""
         place = self._found(self._places.of(f"{layer}.weight"), f"{layer}.weight")
         tokens = self._updates.tokens(layer)
+        place = self.sharing.rows(layer, place)
         if len(tokens) != len(rows) or not all(0 <= token < place.shape[0] for token in tokens):
             told = f"{len(rows)} rows of {place.name}, which has {place.shape[0]}, for the tokens {tokens}"
             raise ValueError(f"it holds {told}.{self.made_for}")
@@ -97,18 +99,30 @@ class _Merging:
     def _add_to_layer(self, product: Product, place: Place) -> None:
         first, second = (_wide(factor, place).flatten(1) for factor in (product.first, product.second))
         rank = self._rank(first, second, place)
-        change = second @ first * self._updates.scale(product.module, rank)
-        if isinstance(self._places.layer(place), (Conv1D, nn.Embedding)):
+        leaf = place.name.rpartition(".")[2]
+        scale = self._updates.scale(product.module, rank, leaf)
+        change = second @ first * scale
+        # Factors of a parameter that was selected by its name have its own layout.
+        lies = self._updates.aims_at(f"{product.module}.{leaf}")
+        if isinstance(self._places.layer(place), (Conv1D, nn.Embedding)) and not lies:
             change = change.T
         rows, *sizes = place.shape
         if change.shape == (rows, math.prod(sizes)):  # a convolution: each output's weights are one row
             change = change.reshape(place.shape)
         self._require(place, tuple(change.shape))
-        self._untied(place).add(change)
+        self.sharing.added(place).add(change)
         if product.bias is not None:
-            bias = self._found(self._places.of(f"{product.module}.bias"), f"{product.module}.bias")
-            self._require(bias, tuple(product.bias.shape))
-            bias.add(_wide(product.bias, bias) * self._updates.scale(product.module, rank))
+            self._add_to_bias(product.module, product.bias, scale)
+
+    def _add_to_bias(self, module: str, change: Tensor, scale: float) -> None:
+        bias = self._places.of(f"{module}.bias")
+        if bias is None:
+            raise ValueError(
+                f"it has a bias for {module} (lora_bias), which has none in the model, so that it cannot be merged. "
+                "Train it without lora_bias."
+            )
+        self._require(bias, tuple(change.shape))
+        bias.add(_wide(change, bias) * scale)
 
     def _add_to_experts(self, product: Product, place: Place, *, transposed: bool) -> None:
         first, second, experts = _wide(product.first, place), _wide(product.second, place), place.shape[0]
@@ -117,22 +131,18 @@ class _Merging:
         rank = self._rank(first, second, place, experts)
         first = first.view(experts, rank, -1)
         second = second.view(-1, rank, experts).permute(2, 0, 1)
-        change = second @ first * self._updates.scale(place.name, rank)
+        module, _, leaf = place.name.rpartition(".")
+        change = second @ first * self._updates.scale(module, rank, leaf)
         place.add(change.transpose(1, 2) if transposed else change)
 
     def _parameter_of(self, product: Product) -> tuple[Place, nn.Module]:
         """Returns the parameter, not called `weight`, that a product is for, and its module."""
         own, module = self._found(self._places.module(product.module), product.module)
-        targets = self._updates.config.get("target_parameters") or ()
-        aimed = [name for name, _ in module.named_parameters(recurse=False) if _matches(f"{own}.{name}", targets)]
+        aimed = [name for name, _ in module.named_parameters(recurse=False) if self._updates.aims_at(f"{own}.{name}")]
         # PEFT wraps a module once for each trained parameter, in their order, and names factors by the depth only.
         index = len(aimed) - 1 - product.depth
         name = f"{own}.{aimed[index]}" if index >= 0 else f"{product.module}.weight"
         return self._found(self._places.of(name), name), module
-
-    def _untied(self, place: Place) -> Place:
-        """Returns a weight that no other layer shares, since training changed it in this layer only."""
-        return place if self._updates.config.get("ensure_weight_tying") else self._places.own(place)
 
     def _found(self, found: Found | None, name: str) -> Found:
         if found is None:
@@ -152,10 +162,6 @@ class _Merging:
                 f"its factors of {place.name} are of ranks {first.shape[0]} and {second.shape[1]}: it is damaged."
             )
         return rank
-
-
-def _matches(name: str, targets: Iterable[str]) -> bool:
-    return any(f".{name}".endswith(f".{target}") for target in targets)
 
 
 def _wide(factor: Tensor, place: Place) -> Tensor:

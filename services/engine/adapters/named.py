@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from services.engine.adapters.adapter import Adapter, place_of
 from services.engine.adapters.beside import AdaptersBeside, NamedAdapter
-from services.engine.adapters.choice import read_chosen
+from services.engine.adapters.choice import read_chosen, tell_of_another_model
 from services.engine.adapters.pairs import MERGE, pairs_of
 from services.engine.checkpoint import MODEL_ERRORS, ModelRefused, Trust, refusals
 from services.engine.loading import LoadedModel
@@ -46,6 +46,7 @@ def with_adapters(loaded: LoadedModel, adapters: Mapping[str, Adapter], trust: T
         )
     beside = AdaptersBeside(loaded.model)
     for name, adapter in adapters.items():
+        tell_of_another_model(adapter, str(loaded.model.name_or_path))
         try:
             pairs = pairs_of(adapter, loaded.model)
             tokenizer = _tokenizer(adapter, loaded.tokenizer, trust)

@@ -66,6 +66,8 @@ def _pair(product: Product, updates: Updates, name: str, layer: nn.Module, made_
     out, into = weight.shape if isinstance(layer, nn.Linear) else reversed(weight.shape)
     first, second = product.first.float(), product.second.float()
     rank = first.shape[0]
+    if isinstance(layer, Conv1D) and updates.aims_at(f"{product.module}.weight"):
+        first, second = second.T, first.T  # of the weight as it lies, which is transposed
     if not rank or (tuple(first.shape), tuple(second.shape)) != ((rank, into), (out, rank)):
         told = f"{'×'.join(map(str, first.shape))} and {'×'.join(map(str, second.shape))}"
         raise ValueError(f"its factors of {name}, which is {out}×{into}, are {told}.{made_for}")

@@ -104,6 +104,14 @@ class Places:
         """Returns the module that owns the weight."""
         return self._model.get_submodule(place.name.rpartition(".")[0])
 
+    def embed(self, place: Place) -> bool:
+        """Returns whether this is a weight of the model's input embeddings, not of a layer that shares it."""
+        try:
+            embeddings = self._model.get_input_embeddings()
+        except NotImplementedError:  # of what reads sound or images
+            return False
+        return self.layer(place) is embeddings
+
     def own(self, place: Place) -> Place:
         """Unties a weight that several layers share, and returns the place of this layer's own copy."""
         sharing = [name for name, weight in self._weights.items() if weight is place.whole]

@@ -15,6 +15,10 @@ _TOKENS = ".token_adapter"
 _ROWS = ".trainable_tokens_delta"
 _COPIES = (".original_module.", ".modules_to_save.")
 """Of embeddings with added tokens PEFT also saves these copies, which are ignored."""
+_OF_TRAINING = ".lora_velora_"
+"""State of VeLoRA's gradient compression, which only training reads."""
+_EMBEDDINGS = ("embed_tokens", "lm_head")
+"""The only names by which PEFT recognizes embeddings and output layers with `ensure_weight_tying`."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,44 @@ class Updates:
         # A layer that shares another layer's weight is not listed.
         return next((tokens for name, tokens in told.items() if layer.endswith(name)), next(iter(told.values())))
 
-    def scale(self, name: str, rank: int) -> float:
-        """Returns the scale of the product of a layer, or of a weight of experts."""
-        return self._alpha(name) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+    @property
+    def ties(self) -> bool:
+        """Whether embeddings and the layers that share their weight were trained as one."""
+        if not self.config.get("ensure_weight_tying"):
+            return False
+        targets: Any = self.config.get("target_modules") or ()
+        saved: Any = self.config.get("modules_to_save") or ()
+        if isinstance(targets, str):
+            named = any(re.fullmatch(targets, name) for name in _EMBEDDINGS)
+        else:
+            named = any(name.rpartition(".")[2] in _EMBEDDINGS for name in targets)
+        return named or any(name.rpartition(".")[2] in _EMBEDDINGS for name in saved)
 
-    def _alpha(self, name: str) -> float:
-        """Returns the alpha of the first pattern that matches the name's end, as PEFT does, or the default alpha."""
-        patterns: dict[str, float] = self.config.get("alpha_pattern") or {}
-        for pattern, alpha in patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", name):
-                return alpha
-        return self.config["lora_alpha"]
+    def aims_at(self, weight: str) -> bool:
+        """Returns whether a parameter was selected by its own name (`target_parameters`), not by its layer's."""
+        targets: Any = self.config.get("target_parameters") or ()
+        return any(f".{weight}".endswith(f".{target}") for target in targets)
+
+    def scale(self, module: str, rank: int, leaf: str = "weight") -> float:
+        """Returns the scale of the product of a layer's weight, or of another parameter of it.
+
+        Raises:
+            ValueError: the configuration tells another rank, and so another scale.
+        """
+        weight = f"{module}.{leaf}"
+        name = weight if self.aims_at(weight) else module
+        told = self._of("rank_pattern", name, self.config.get("r", 8))
+        if rank != told:
+            raise ValueError(
+                f"its factors of {name} are of rank {rank}, and its configuration says {told}: one is wrong."
+            )
+        alpha = self._of("alpha_pattern", name, self.config["lora_alpha"])
+        return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+
+    def _of(self, patterns: str, name: str, other: float) -> float:
+        """Returns the value of the first pattern that matches the name's end, as PEFT does, or the default."""
+        told: dict[str, float] = self.config.get(patterns) or {}
+        return next((value for key, value in told.items() if re.match(rf"(.*\.)?({key})$", name)), other)
 
 
 def updates_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> Updates:
@@ -80,8 +111,12 @@ def updates_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> Updates:
         elif match := _FACTOR.fullmatch(name):
             side = match["side"] + ("bias" if match["leaf"] == ".bias" else "")
             factors.setdefault(match["module"], {})[side] = tensor
+        elif _OF_TRAINING in name:
+            continue
         elif ".lora_" in name:
-            raise ValueError(f"its file holds {name}, which is no part of a plain LoRA.")
+            raise ValueError(
+                f"its file holds {name}, which is no part of a plain LoRA as PEFT's save_pretrained saves it."
+            )
         elif not any(copy in name for copy in _COPIES):
             found.replaced[name.replace(f"{_BASE_LAYER}.", ".")] = tensor
     for wrapped, sides in factors.items():

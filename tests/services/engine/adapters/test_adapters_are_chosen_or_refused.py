@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoModelForImageClassification
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.adapters.adapter import AdapterPlace, place_of
-from services.engine.checkpoint import Checkpoint, ModelRefused, read_config, read_tokenizer
+from services.engine.adapters.named import read_named, with_adapters
+from services.engine.checkpoint import TRUST_NOTHING, Checkpoint, ModelRefused, read_config, read_tokenizer
 from services.engine.encoders.loading import load_text_encoder
 from services.engine.images.loading import load_vision_model
 from services.engine.loading import LoadedModel
@@ -152,8 +153,12 @@ MERGE = "merge_and_unload"
 BREAKS: dict[str, tuple[dict[str, object], str]] = {
     "IA3": ({"peft_type": "IA3"}, f"of the kind IA3; LORA alone is merged here.*{MERGE}"),
     "DoRA": ({"use_dora": True}, rf"by DoRA \(use_dora\).*{MERGE}"),
-    "activated": ({"alora_invocation_tokens": [1, 2]}, "Activated LoRA"),
+    "activated": ({"alora_invocation_tokens": [1, 2]}, "Activated LoRA .* PEFT cannot merge it"),
     "pissa": ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa.*path_initial_model_for_weight_conversion"),
+    "loftq": ({"init_lora_weights": "loftq"}, f"init_lora_weights=loftq, which changes the model's own.*{MERGE}"),
+    "prompt": ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING; .* PEFT cannot merge it into weights either"),
+    "a later kind": ({"use_more": True}, f"sets use_more, which is not known here.*{MERGE}"),
+    "a later kind with settings": ({"more_config": {"a": 1}}, f"sets more_config, which is not known.*{MERGE}"),
 }
 
 
@@ -163,6 +168,29 @@ def test_other_kinds_are_refused_by_name(name: str, llama_folder: Path, folder: 
     change(folder, **config)
     with pytest.raises(ModelRefused, match=rf"^The adapter .*bot cannot be loaded: .*{told}"):
         load(llama_folder, folder)
+
+
+def test_an_adapter_with_a_name_of_its_own_lies_deeper(llama_folder: Path, folder: Path, tmp_path: Path) -> None:
+    """PEFT saves one that is not called `default` in a folder of its name."""
+    inner = folder.rename(tmp_path / "mine")
+    with pytest.raises(ModelRefused, match=rf"has no adapter_config\.json, .*Give one of those within it: {inner}\.$"):
+        load(llama_folder, tmp_path)
+    assert load(llama_folder, inner)
+
+
+def test_a_model_other_than_what_it_names_is_told_of(
+    llama_folder: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(folder, base_model_name_or_path=f"/home/jo/{llama_folder.name}")
+    load(llama_folder, folder)
+    assert "was made for" not in caplog.text
+    change(folder, base_model_name_or_path="acme/another")
+    told = f"bot was made for acme/another, as it says, and is used with {llama_folder}: its answers are wrong if"
+    load(llama_folder, folder)
+    assert told in caplog.text
+    caplog.clear()
+    with_adapters(load(llama_folder), read_named({"bot": str(folder)}, TRUST_NOTHING), TRUST_NOTHING)
+    assert told in caplog.text
 
 
 def test_a_model_that_an_adapter_names_in_vain_is_asked_for(llama_folder: Path, folder: Path) -> None:
@@ -196,10 +224,10 @@ def test_weights_that_are_rounded_while_they_are_read_are_refused(
 def test_what_it_sets_that_is_not_known_is_told_of(
     llama_folder: Path, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    change(folder, use_more=True, use_less=False, lora_dropout=0.1)
+    change(folder, more=3, use_less=False, less_config=None, lora_dropout=0.1)
     with caplog.at_level("INFO"):
         load(llama_folder, folder, trust_remote_code=True)
-    assert "adapter_config.json sets what is not known here, and not followed: use_more\n" in caplog.text
+    assert "adapter_config.json sets what is not known here, and not followed: more\n" in caplog.text
     assert f"Code that comes with {llama_folder} and {folder} may be run" in caplog.text
     assert f"the adapter {folder} was merged into {llama_folder}" in caplog.text
 

@@ -23,8 +23,21 @@ def beside(model: Path, adapter: Path) -> None:
 
 
 @pytest.mark.parametrize("use", [load, beside])
-def test_layers_that_it_lacks_are_told(use: Any, llama_folder: Path, llama: LoadedModel, tmp_path: Path) -> None:
-    adapter = of_two_layers(llama, llama_folder, tmp_path / "bot", target_modules=["v_proj", "q_proj"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"target_modules": ["v_proj", "q_proj"]},
+        {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": [0, 1, 2]},
+        {"target_modules": ["q_proj"], "layers_to_transform": [0, 1, 2], "layers_pattern": "layers"},
+        {"target_modules": ["q_proj"], "exclude_modules": r".*layers\.2\.mlp.*"},
+        {"target_modules": ["q_proj"], "exclude_modules": ["layers.2.self_attn.k_proj"]},
+        {"target_modules": r".*layers\.[0-2]\..*\.(q|v)_proj"},
+    ],
+)
+def test_layers_that_it_lacks_are_told(
+    use: Any, config: dict[str, Any], llama_folder: Path, llama: LoadedModel, tmp_path: Path
+) -> None:
+    adapter = of_two_layers(llama, llama_folder, tmp_path / "bot", **config)
     with pytest.raises(ModelRefused, match=rf"changes other layers like {LACKING}.*It was made for "):
         use(llama_folder, adapter)
 
@@ -35,7 +48,14 @@ def test_layers_that_it_lacks_are_told(use: Any, llama_folder: Path, llama: Load
     [
         {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": [0, 1]},
         {"target_modules": ["q_proj", "v_proj"], "exclude_modules": r".*layers\.2\..*"},
-        {"target_modules": ["layers.0.self_attn.q_proj", "v_proj"]},
+        {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": [0, 1], "layers_pattern": ["layers"]},
+        {"target_modules": ["q_proj", "v_proj"], "layers_to_transform": 2, "layers_pattern": "blocks"},
+        {
+            "target_modules": ["q_proj", "v_proj"],
+            "exclude_modules": ["2.self_attn.q_proj", "layers.2.self_attn.v_proj"],
+        },
+        {"target_modules": ["q_proj", "v_proj"], "modules_to_save": [r"layers\.2"]},
+        {"target_modules": [f"layers.{number}.self_attn.{name}" for number in (0, 1) for name in ("q_proj", "v_proj")]},
         {"target_modules": r".*layers\.[01]\..*\.(q|v)_proj"},
         {},
     ],

@@ -48,6 +48,14 @@ DAMAGES: dict[str, tuple[dict[str, torch.Tensor], str]] = {
         {"model.embed_tokens.token_adapter.trainable_tokens_delta": torch.ones(2, 32)},
         r"holds 2 rows of model\.embed_tokens\.weight, which has 320, for the tokens \[\]",
     ),
+    "another rank than it says": (
+        pair(f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight", (32, 32), rank=3),
+        "factors of .*q_proj are of rank 3, and its configuration says 4: one is wrong",
+    ),
+    "a bias that the model lacks": (
+        pair(f"{LAYER}.lora_A.weight", f"{LAYER}.lora_B.weight", (32, 32)) | {f"{LAYER}.lora_B.bias": torch.ones(32)},
+        rf"has a bias for {LAYER} \(lora_bias\), which has none in the model",
+    ),
     "magnitudes": ({f"{LAYER}.lora_magnitude_vector": torch.ones(4)}, "no part of a plain LoRA"),
     "nothing": ({}, "holds no weights"),
 }
@@ -88,6 +96,15 @@ CONFIGS: dict[str, tuple[str, str]] = {
         '{"peft_type": "LORA", "lora_alpha": 6, "alpha_pattern": {"(": 1}}',
         r"\( in its alpha_pattern is no regular expression",
     ),
+    "a rank pattern that is none": (
+        '{"peft_type": "LORA", "lora_alpha": 6, "rank_pattern": {"(": 1}}',
+        r"\( in its rank_pattern is no regular expression",
+    ),
+    "targets that are no pattern": (
+        '{"peft_type": "LORA", "lora_alpha": 6, "target_modules": "("}',
+        r"\( in its target_modules is no regular expression",
+    ),
+    "the rank": ('{"peft_type": "LORA", "lora_alpha": 6, "r": "8"}', "its r is 8, and should be a number"),
     "the alpha of a pattern": (
         '{"peft_type": "LORA", "lora_alpha": 6, "alpha_pattern": {"q": "8"}}',
         "its alpha_pattern of q is 8, and should be a number",

@@ -109,7 +109,8 @@ def test_embeddings_leave_what_shared_them_as_it_was(tmp_path: Path) -> None:
     change = 1.5 * (trained[f"{place}.lora_embedding_B"] @ trained[f"{place}.lora_embedding_A"]).T
     torch.testing.assert_close(merged.get_input_embeddings().weight, weight + change)
     assert torch.equal(merged.get_output_embeddings().weight, weight)
-    tied = write_adapter(tmp_path / "tied", base, trained, ensure_weight_tying=True)
+    told = {"ensure_weight_tying": True, "target_modules": ["embed_tokens"]}
+    tied = write_adapter(tmp_path / "tied", base, trained, **told)
     merged = load(base, tied).model
     assert merged.get_output_embeddings().weight is merged.get_input_embeddings().weight
 
@@ -155,7 +156,7 @@ def test_experts_are_merged_one_by_one(name: str, tmp_path: Path) -> None:
         order = "e i o" if experts.is_transposed else "e o i"
         expected[parameter] = weight + 2.0 * torch.einsum(f"o r e, e r i -> {order}", second, first)
     folder = write_adapter(
-        tmp_path / "adapter", base, trained, target_parameters=["experts.gate_up_proj", "mlp.experts.down_proj"]
+        tmp_path / "adapter", base, trained, r=3, target_parameters=["experts.gate_up_proj", "mlp.experts.down_proj"]
     )
     merged = load(base, folder).model.get_submodule(module)
     for parameter, value in expected.items():
