@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 FOLDER = Path(__file__).parents[2] / "models" / "chat"
 MARGIN = 0.02
+LONG = 200
+"""Characters of a prompt beside which a usual one would be mostly padding."""
 SKILL_MARGIN = 0.08
 """Two prompts of twenty-five: another version of torch may round a close choice the other way."""
 
@@ -49,10 +51,11 @@ def network():
     return AutoModelForCausalLM.from_pretrained(FOLDER, local_files_only=True, dtype=torch.float32).eval()
 
 
-def answer_all(network, tokenizer, conversations):
-    """Greedy answers, in batches of prompts of like length."""
+def answer_all(network, tokenizer, conversations, expected=None):
+    """Greedy answers, in batches that end together where what is expected is known: of short prompts, then of long."""
     rendered = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in conversations]
-    order = sorted(range(len(rendered)), key=lambda i: len(rendered[i]))
+    lengths = [len(text) for text in expected or rendered]
+    order = sorted(range(len(rendered)), key=lambda i: (len(rendered[i]) > LONG, lengths[i]))
     answers = [""] * len(rendered)
     for at in range(0, len(order), 50):
         chosen = order[at : at + 50]
@@ -81,7 +84,7 @@ def stated_rates():
 def marks(network, tokenizer):
     """Right and wrong of every held-out prompt, by skill."""
     prompts, found = read_prompts(), {}
-    answers = answer_all(network, tokenizer, [messages for _, messages, _ in prompts])
+    answers = answer_all(network, tokenizer, [each[1] for each in prompts], [each[2] for each in prompts])
     for (skill, _, expected), answer in zip(prompts, answers, strict=True):
         found.setdefault(skill, []).append(is_right(skill, answer, expected))
     return found

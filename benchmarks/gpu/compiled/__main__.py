@@ -3,9 +3,11 @@ them.
 """
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from random import Random
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -32,6 +34,8 @@ def main(
     rows: Annotated[list[int], typer.Option(help="Of decode steps; may be repeated.")] = [1, 32, 128],  # noqa: B006
     tokens: Annotated[int, typer.Option(min=32, max=1024, help="Of a step that reads prompts.")] = 1024,
     raced: Annotated[bool, typer.Option(help="Only the alternatives that races at load try for those rows.")] = False,
+    drawn: Annotated[int, typer.Option(min=0, help="With --raced: a sample of so many tiles; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of that sample.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
 ) -> None:
     """Compiles all kernels that recorded steps launch. The exit code is 1 if a kernel does not fit, or spills
@@ -42,7 +46,7 @@ def main(
         for name in model or MODELS:
             for kind in weights or _WEIGHTS:
                 if kind != "fp8_e4m3" or target >= _LEAST_FOR_FLOATS:
-                    lines += _lines(target, name, kind, rows, None if raced else tokens)
+                    lines += _lines(target, name, kind, rows, None if raced else tokens, partial(_some, drawn, seed))
     missed = sorted(kernels() - {line.kernel for line in lines})
     Console(width=190).print(table_of(lines), f"launched by none of these: {', '.join(missed) or 'no kernel'}")
     if json_file is not None:
@@ -50,8 +54,19 @@ def main(
     raise typer.Exit(any(line.binary.hindrance(line.capability) for line in lines))
 
 
-def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int | None) -> list[Line]:
-    """Without `tokens`, compiles the alternatives that races at load try."""
+def _some(drawn: int, seed: int, tiles: list[Any]) -> list[Any]:
+    return Random(seed).sample(tiles, min(drawn, len(tiles))) if drawn else tiles
+
+
+def _lines(
+    capability: int,
+    name: str,
+    kind: str,
+    rows: list[int],
+    tokens: int | None,
+    some: Callable[[list[Any]], list[Any]],
+) -> list[Line]:
+    """Without `tokens`, compiles the alternatives that races at load try, or `some` of them."""
     done: list[tuple[str, list[Launch]]] = []
     narrow = NARROW_KINDS.get(kind)
     with compiling(capability) as launches:
@@ -59,7 +74,10 @@ def _lines(capability: int, name: str, kind: str, rows: list[int], tokens: int |
         done.append(("load", launches[:]))
         for count in rows:
             del launches[:]
-            (steps.run_raced if tokens is None else partial(steps.run, Kind.DECODING))(count)
+            if tokens is None:
+                steps.run_raced(count, some)
+            else:
+                steps.run(Kind.DECODING, count)
             done.append((f"{count} rows", launches[:]))
         if tokens is None:
             return lines_of(capability, f"{name}, {kind}", done)

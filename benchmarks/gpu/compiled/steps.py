@@ -1,6 +1,6 @@
 """Runs steps of models on the meta device: the engine's own modules launch their kernels as on a GPU."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -104,15 +104,17 @@ class Steps:
         if self._adapted:
             self._graphs.forward(shape.twin)
 
-    def run_raced(self, size: int) -> None:
-        """Runs a step of `size` rows that decode, with each alternative that a race at load would try."""
+    def run_raced(self, size: int, some: Callable[[list[Any]], list[Any]] = list) -> None:
+        """Runs a step of `size` rows that decode, with each alternative that a race at load would try, or with `some`
+        of them.
+        """
         tiles = self._backend.tiles
         key_bytes = min(layout.key_width * layout.dtype.itemsize for layout in self._cache.layouts.values())
-        for tile in raced_tiles(own := tiles.of(size), key_bytes):
+        for tile in some(raced_tiles(own := tiles.of(size), key_bytes)):
             tiles.choose(size, tile)
             self.run(Kind.DECODING, size)
         tiles.choose(size, own)
-        for number in range(_TILES) if size_for(size) in RACED else ():
+        for number in some(list(range(_TILES))) if size_for(size) in RACED else ():
             for each in (*self._products, *self._gated):
                 linear = each if isinstance(each, GpuLinear) else each.pair
                 units, width = linear.weight.shape

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -39,10 +40,15 @@ def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
-    """With a tile of which a multiprocessor holds only one program, nothing runs while that program waits."""
-    lines = compiled(tmp_path, *RACED)["lines"]
+    """With a tile of which a multiprocessor holds only one program, nothing runs while that program waits.
+
+    Compiles a fresh random sample of the tiles; `python -m benchmarks.gpu.compiled --raced` compiles all.
+    """
+    seed = random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}")  # shown where a test fails
+    lines = compiled(tmp_path, *RACED, "--drawn", "2", "--seed", str(seed))["lines"]
     tried = [line["binary"] for line in lines if line["kernel"] in ("attend_token", "multiply_rows")]
-    assert len(tried) >= 25
+    assert len(tried) >= 4
     added = [line["binary"] for line in lines if line["kernel"] in ("shrink_rows", "expand_rows")]
     assert len(added) >= 6
     for own in added:

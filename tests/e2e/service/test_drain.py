@@ -11,7 +11,7 @@ from tests.e2e.requests import read, request
 from tests.tiny.language_models import write_checkpoint
 from tests.waiting import until
 
-TOKENS = 3000
+TOKENS = 1000
 """Enough to be on the way still when the refusal comes."""
 
 
@@ -35,7 +35,7 @@ async def drained(target: Server, address: str) -> tuple[list[str], ModelNotRead
 async def test_sigterm_lets_streams_finish_and_refuses_new_calls(tmp_path: Path) -> None:
     """The running stream comes to its end, a new call is told when to retry, and the process exits with 0."""
     quick = ("--drain-delay-seconds", "0")
-    model = ("--model", str(write_checkpoint(tmp_path / "llama", "llama", context=4096)), *quick)
+    model = ("--model", str(write_checkpoint(tmp_path / "llama", "llama", context=1024)), *quick)
     async with (
         server(tmp_path / "text.log", "services.text", *model) as text,
         server(tmp_path / "gateway.log", "gateway", "--static", text.address, *quick) as gateway,

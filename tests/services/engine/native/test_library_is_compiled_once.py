@@ -1,3 +1,4 @@
+import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,22 @@ def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def test_it_is_kept_for_the_next_process(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def compiled() -> Path:
+    """The library as this machine has it, which a compiler is spared to make once more."""
+    return library._prebuilt() or library._compiled()
+
+
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Puts a shell script in the compiler's place: `$target` is what it has to write."""
+    path = tmp_path / "compiler"
+    path.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; target=$2\n{script}\n')
+    path.chmod(0o755)
+    monkeypatch.setenv("CC", str(path))
+
+
+def test_it_is_kept_for_the_next_process(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler(tmp_path, monkeypatch, f'cp {shlex.quote(str(compiled))} "$target"')
     assert library.load_library.__wrapped__() is not None
     (kept,) = (tmp_path / "sensorium").iterdir()
     written = kept.stat().st_mtime_ns
@@ -36,19 +52,14 @@ def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
     assert not list((tmp_path / "sensorium").iterdir())
 
 
-def test_a_cache_that_cannot_be_written_to_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_to_is_replaced(
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, monkeypatch, f'cp {shlex.quote(str(compiled))} "$target"')
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     assert library.load_library.__wrapped__() is not None
-
-
-def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Replaces the compiler by a shell script, which has to write `$target`."""
-    path = tmp_path / "compiler"
-    path.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; target=$2\n{script}\n')
-    path.chmod(0o755)
-    monkeypatch.setenv("CC", str(path))
 
 
 def test_of_processes_that_start_together_one_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
