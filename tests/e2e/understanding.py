@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from transformers import AutoTokenizer, pipeline
 
 from sensorium import InvalidArgument
+from tests.own_models import own
 from tests.tiny.encoders import TEXTS
 
 TOLERANCE = 2e-5
@@ -50,7 +51,7 @@ def transformers_pipeline(task: str, folder: Path) -> Callable[..., Any]:
 
 def own_model(folder: Path, auto_class: Any) -> Callable[..., Any]:
     """Returns a function from what a tokenizer takes to the model's own output, for one text or pair alone."""
-    model = auto_class.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(auto_class, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     @torch.inference_mode()

@@ -1,4 +1,5 @@
 import asyncio
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sensorium.v1.text_pb2 import GenerateRequest
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import running_stack
+from tests.own_models import own
 from tests.tiny.language_models import END_ID, tokenizer, write_checkpoint
 from tests.waiting import until
 
@@ -32,7 +34,7 @@ EARLY = {
 
 def generate(folder: Path, prompt: list[int], **options: Any) -> list[list[int]]:
     """Returns what transformers alone finds, each output up to its end."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = deepcopy(own(AutoModelForCausalLM, folder))
     ids = torch.tensor([prompt])
     rows = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[:, len(prompt) :].tolist()
     return [row[: row.index(END_ID) + 1] if END_ID in row else row for row in rows]

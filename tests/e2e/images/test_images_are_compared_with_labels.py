@@ -15,6 +15,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
+from tests.own_models import own
 from tests.tiny.encoders import CONTEXT
 from tests.tiny.joint_models import write_joint_model
 
@@ -35,7 +36,7 @@ def by_pipeline(folder: Path) -> Any:
 
 def logits_by_hand(folder: Path, sentences: list[str], padding: dict[str, Any]) -> np.ndarray[Any, Any]:
     """Returns the model's own `[images, labels]`."""
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModel, folder)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     texts = AutoTokenizer.from_pretrained(folder)(sentences, return_tensors="pt", **padding)
     with torch.inference_mode():

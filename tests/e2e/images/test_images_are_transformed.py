@@ -15,6 +15,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
+from tests.own_models import own
 from tests.services.engine.media.pictures import landscape, noise
 from tests.tiny.vision_models import write_vision_model
 
@@ -28,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def by_hand(folder: Path, image: Image.Image, scale: int) -> np.ndarray[Any, Any]:
     """Returns the new image, `[height, width, 3]`, as the model's documentation makes it, without the padding."""
-    model = AutoModelForImageToImage.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModelForImageToImage, folder)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     with torch.inference_mode():
         made = model(**processor(images=image, return_tensors="pt")).reconstruction[0].clamp(0, 1).numpy()

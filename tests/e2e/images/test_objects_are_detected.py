@@ -15,6 +15,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
 from tests.e2e.stack import RunningStack, vision_stack
+from tests.own_models import own
 from tests.services.engine.media.pictures import encoded, landscape, noise
 from tests.tiny.detectors import LABELS, NAMES, write_detector
 
@@ -70,7 +71,7 @@ def same(found: Sequence[Found], wanted: Sequence[Found], image: Image.Image) ->
 def by_hand(folder: Path, image: Image.Image, threshold: float) -> list[Found]:
     """Returns the objects of one image alone, by the model and its processor."""
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    model = AutoModelForObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModelForObjectDetection, folder)
     with torch.inference_mode():
         output = model(**processor(images=image, return_tensors="pt"))
     (found,) = processor.post_process_object_detection(output, threshold, target_sizes=[image.size[::-1]])

@@ -18,6 +18,7 @@ from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import models_pb2 as models
 from tests.e2e.images.test_objects_are_detected import SCORE_TOLERANCE, Found, cut, detect, objects_of, same
 from tests.e2e.stack import vision_stack
+from tests.own_models import own
 from tests.services.engine.media.pictures import landscape, noise
 from tests.tiny.open_detectors import LABEL_TOKENS, write_open_detector
 
@@ -38,7 +39,7 @@ def by_pipeline(folder: Path, image: Image.Image, labels: list[str], threshold: 
 def by_hand(folder: Path, image: Image.Image, labels: list[str], threshold: float = 0.1) -> list[Found]:
     """Returns objects of each label by itself, by the model and its processor, cut to the image."""
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForZeroShotObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModelForZeroShotObjectDetection, folder)
     whole: list[Found] = []
     for label in labels:
         with torch.inference_mode():
@@ -88,7 +89,7 @@ async def test_labels_that_are_read_one_by_one(tmp_path: Path, name: str) -> Non
 async def test_labels_that_are_read_as_one_text(tmp_path: Path, name: str) -> None:
     folder = write_open_detector(tmp_path / name, name, seed=1)
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForZeroShotObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModelForZeroShotObjectDetection, folder)
     async with vision_stack(folder) as stack:
         answers = await asyncio.gather(
             detect(stack, *PICTURES, labels=LABELS, min_score=0.2), detect(stack, PICTURES[1], labels=LABELS[:2])

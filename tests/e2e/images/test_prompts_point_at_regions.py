@@ -16,6 +16,7 @@ from sensorium.v1 import vision_pb2 as pb
 from services.engine.media.masks import mask_of
 from tests.e2e.images.test_images_are_segmented import media, segment
 from tests.e2e.stack import RunningStack, vision_stack
+from tests.own_models import own
 from tests.services.engine.media.pictures import landscape, noise
 from tests.tiny.segmenters import write_segmenter
 
@@ -51,7 +52,7 @@ def by_hand(
 ) -> list[tuple[float, Any]]:
     """Returns score and mask of each candidate for one prompt alone, the best first."""
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForMaskGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModelForMaskGeneration, folder)
     more: dict[str, Any] = {}
     if wanted.points:
         more["input_points"] = [[[[point.x, point.y] for point in wanted.points]]]

@@ -16,6 +16,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, multimodal_stack
+from tests.own_models import own
 from tests.tiny.page_models import ANSWERS, write_vilt
 
 TOLERANCE = 2e-5
@@ -24,7 +25,7 @@ QUESTIONS = ["what is it", "how many red foxes jump over the lazy dog", "is it a
 
 def by_hand(folder: Path, image: Image, question: str) -> list[float]:
     """Returns the score of each answer, as the pipeline of transformers 4 made it."""
-    model: Any = AutoModelForVisualQuestionAnswering.from_pretrained(folder, dtype=torch.float32).eval()
+    model: Any = own(AutoModelForVisualQuestionAnswering, folder)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with torch.inference_mode():

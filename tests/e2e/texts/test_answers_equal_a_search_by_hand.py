@@ -20,6 +20,7 @@ from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
 from tests.e2e.stack import running_stack
 from tests.e2e.understanding import TOLERANCE, random_texts, violations
+from tests.own_models import own
 from tests.tiny.encoders import CONTEXT, write_encoder
 
 QUESTION = "who wrote the first program"
@@ -51,7 +52,7 @@ def piece(context: str, start: int, end: int) -> str:
 
 
 def search(folder: Path, question: str, context: str, overlap: int, most: int) -> Found:
-    model = AutoModelForQuestionAnswering.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(AutoModelForQuestionAnswering, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     windows = tokenizer(
         question, context, truncation="only_second", max_length=CONTEXT, stride=overlap,

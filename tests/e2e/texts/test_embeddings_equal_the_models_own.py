@@ -14,6 +14,7 @@ from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
 from tests.e2e.stack import running_stack
+from tests.own_models import own
 from tests.tiny.encoders import CONTEXT, write_encoder
 
 TEXTS = ["the lazy dog", "Ada wrote the first program in London", "batches", "A model reads a text and answers at once"]
@@ -23,7 +24,7 @@ TOLERANCE = 2e-5
 
 def by_hand(folder: Path, text: str, kind: Any = AutoModel) -> torch.Tensor:
     """Returns `[tokens, width]`, of one text alone."""
-    model = kind.from_pretrained(folder, dtype=torch.float32).eval()
+    model = own(kind, folder)
     with torch.inference_mode():
         return model(**AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")).last_hidden_state[0]
 
