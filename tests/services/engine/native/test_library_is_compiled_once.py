@@ -22,7 +22,7 @@ def compiled() -> Path:
 
 
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Puts a shell script in the compiler's place: `$target` is what it has to write."""
+    """Replaces the compiler by a shell script, which has to write `$target`."""
     path = tmp_path / "compiler"
     path.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; target=$2\n{script}\n')
     path.chmod(0o755)
