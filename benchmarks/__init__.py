@@ -1,5 +1,5 @@
-"""Every speed we claim, measured beside its peers: `python -m benchmarks.NAME`, for each folder here.
+"""Benchmarks behind every speed we claim, beside peers: `python -m benchmarks.NAME`, for each folder here.
 
-The files beside the folders are what benchmarks share: how programs and engines are started and asked, what they take
-of the processor, what else the machine does, and how tables are printed.
+The files beside the folders are shared by the benchmarks: starting and calling programs and engines, measuring CPU
+time and other load of the machine, and printing tables.
 """

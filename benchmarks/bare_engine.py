@@ -1,4 +1,4 @@
-"""An engine in this process, without a service around it."""
+"""Runs an engine in this process, without a gRPC service around it."""
 
 import time
 from collections.abc import Generator
@@ -19,19 +19,19 @@ from services.engine.metrics import EngineMetrics
 
 
 class BareEngine:
-    """Asks an engine as a service does."""
+    """Submits requests to an engine as a service does."""
 
     def __init__(self, engine: GenerationEngine, decoder: Decoder) -> None:
         self._engine, self._decoder, self._texts = engine, decoder, TokenTexts(decoder)
 
     def submit(self, request: GenerationRequest) -> GenerationStream:
-        """Returns what comes of a request."""
+        """Submits a request and returns its stream."""
         detokenizer = IncrementalDetokenizer(self._decoder, request.prompt_token_ids, skip_special_tokens=True)
         output = OutputBuilder(detokenizer, request.stopping, self._texts, structure=request.structure)
         return self._engine.submit(request, output)
 
     async def token_times(self, request: GenerationRequest) -> list[float]:
-        """Runs a request and returns when each of its tokens came, on the machine's monotonic clock."""
+        """Runs a request and returns the arrival time of each token, on the machine's monotonic clock."""
         times: list[float] = []
         async for event in self.submit(request):
             if isinstance(event, Delta):
@@ -41,7 +41,7 @@ class BareEngine:
 
 @contextmanager
 def started(loaded: LoadedModel, settings: EngineSettings) -> Generator[BuiltEngine]:
-    """Builds a model's engine, which runs inside the `with`."""
+    """Builds a model's engine and runs it inside the `with` block."""
     built = build_engine(loaded, settings, EngineMetrics(CollectorRegistry()))
     built.engine.start()
     try:

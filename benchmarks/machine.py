@@ -1,4 +1,4 @@
-"""The machine: what it is, and what else it did during a measurement."""
+"""Describes the machine, and measures other load on it during a measurement."""
 
 import importlib.metadata
 import os
@@ -14,21 +14,21 @@ from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 FOREIGN_LIMIT = 0.2
-"""Cores that other processes may take of the machine before a measurement is marked."""
+"""Cores that other processes may use before a measurement is marked as disturbed."""
 
 
 @dataclass(frozen=True)
 class CpuTime:
-    """Seconds of CPU since the start of the machine, and when they were read."""
+    """CPU seconds used since boot, and when they were read (`at`, on `time.perf_counter`)."""
 
     at: float
     busy: float
     own: float
-    """Of the processes under measurement and this one."""
+    """Those of the measured processes and of this one."""
 
 
 def cpu_time(sessions: set[int]) -> CpuTime:
-    """Returns the CPU time so far; own is what the processes of these sessions took, and this process."""
+    """Reads the CPU time so far. `own` counts this process and those of the given sessions."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     user, nice, system, _, _, interrupts, soft, steal, *_ = fields
     own = sum(_ticks(folder, sessions) for folder in Path("/proc").glob("[0-9]*"))
@@ -36,13 +36,13 @@ def cpu_time(sessions: set[int]) -> CpuTime:
 
 
 def foreign_cores(before: CpuTime, after: CpuTime) -> float:
-    """Returns how many cores others took, the hypervisor's other guests included, on average between the two."""
+    """Returns the mean number of cores that others used between two readings, steal time included."""
     seconds = after.at - before.at
     return max(0.0, (after.busy - before.busy) - (after.own - before.own)) / seconds if seconds > 0 else 0.0
 
 
 def machine_class() -> str:
-    """Returns cores and kind of the CPU; never a name."""
+    """Returns the number of cores and the CPU model, without the machine's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     kinds = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
     flags = next((line for line in lines if line.startswith("flags")), "")
@@ -52,7 +52,7 @@ def machine_class() -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """Under what a result holds."""
+    """The conditions under which a result was measured."""
 
     date: str
     machine: str
@@ -61,14 +61,14 @@ class Setting:
 
     @classmethod
     def now(cls, module: str, peers: Mapping[str, str] | None = None) -> Self:
-        """Returns that of this process, which runs `module`; with the versions of its peers."""
+        """Returns the setting of this process, which runs `module`, with the versions of peers."""
         today = datetime.now(UTC).date().isoformat()
         command = shlex.join(["python", "-m", module, *sys.argv[1:]])
         return cls(today, machine_class(), versions() | dict(peers or {}), command)
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of what runs in this environment."""
+    """Returns the versions of the main packages in this environment."""
     names = ("sensorium", "torch", "transformers", "grpcio")
     found = {}
     for name in names:
@@ -83,6 +83,6 @@ def _ticks(folder: Path, sessions: set[int]) -> int:
     try:
         fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
-        return 0  # it ended meanwhile
+        return 0  # the process ended meanwhile
     mine = int(folder.name) == os.getpid() or int(fields[3]) in sessions
     return int(fields[11]) + int(fields[12]) if mine else 0

@@ -1,4 +1,4 @@
-"""Options of commands that name what there is a list of."""
+"""Command-line options whose values must be in a list of names."""
 
 from collections.abc import Collection
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ _Given = TypeVar("_Given", str, list[str], None)
 
 
 def one_of(names: Collection[str], *flags: str, help: str) -> Any:
-    """Returns an option, of one value or several, that refuses what is not among the names; its help tells them."""
+    """Returns a typer option, for one value or several, that accepts only these names and lists them in its help."""
 
     def check(given: _Given) -> _Given:
         for name in [given] if isinstance(given, str) else given or ():

@@ -1,4 +1,4 @@
-"""A program under measurement: pinned to its core, in a session of its own, its output in a file."""
+"""Runs a measured program: pinned to a core, in its own session, with its output in a file."""
 
 import contextlib
 import json
@@ -21,14 +21,14 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THR
 
 
 class SystemFailed(Exception):
-    """A program ended or did not get ready. The message holds the end of its output."""
+    """Raised when a program failed or did not become ready. The message has the end of its output."""
 
 
 class Process:
-    """One program on one core, the servers' unless told otherwise, with one thread for arithmetic. Nothing of its
-    session outlives `stop`. With None for its core it runs where it likes.
+    """A program pinned to `core` (by default the servers' core; None: any) with one thread for arithmetic.
 
-    Its output goes to `log`; with `answers`, what it prints can be read here instead.
+    `stop` ends its whole process group. Its output goes to `log`; with `answers`, standard output is a pipe that
+    `answers` and `output` read.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Process:
         self._log = log
         self._file: IO[bytes] = log.open("wb")
         mine = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, mine if core is None else {core})  # a child begins where its parent may run
+        os.sched_setaffinity(0, mine if core is None else {core})  # a child inherits its parent's affinity
         try:
             self.popen = subprocess.Popen(
                 command,
@@ -59,7 +59,7 @@ class Process:
             os.sched_setaffinity(0, mine)
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """Returns once `ready`. Raises SystemFailed when the program ends first, or after `START_SECONDS`."""
+        """Waits until `ready` is true. Raises SystemFailed if the program ends first, or after `START_SECONDS`."""
         give_up = time.monotonic() + START_SECONDS
         while not ready():
             if self.popen.poll() is not None or time.monotonic() > give_up:
@@ -73,14 +73,14 @@ class Process:
         self.popen.stdin.flush()
 
     def answers(self) -> Iterator[dict[str, Any]]:
-        """Yields what it prints in lines of JSON, until it ends; what libraries print is passed over."""
+        """Yields the JSON objects that it prints, one a line, until it ends. Skips the output of libraries."""
         assert self.popen.stdout is not None
         while line := self.popen.stdout.readline():
             if line.startswith(b"{"):
                 yield json.loads(line)
 
     def output(self) -> list[str]:
-        """Waits for its end and returns the lines it printed. Raises SystemFailed if it failed, or printed none."""
+        """Waits for its end and returns the lines it printed. Raises SystemFailed if it failed or printed none."""
         assert self.popen.stdout is not None
         lines = self.popen.stdout.read().decode().splitlines()
         if self.popen.wait() or not lines:
@@ -88,16 +88,16 @@ class Process:
         return lines
 
     def processor_seconds(self) -> float:
-        """Returns what all its threads have taken of the processor so far, those that have ended too."""
+        """Returns the CPU seconds of all its threads so far, ended ones included."""
         user, system = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / _TICKS
 
     def last_lines(self, count: int = 12) -> str:
-        """Returns the end of its output."""
+        """Returns the last lines of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-count:])
 
     def stop(self) -> None:
-        """Ends the program, then whatever it left in its group. May be repeated."""
+        """Ends the program (SIGTERM), then kills what is left of its process group. May be called again."""
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(STOP_SECONDS)
@@ -108,7 +108,7 @@ class Process:
                 opened.close()
 
     def kill(self) -> None:
-        """Ends all of its group at once, and waits for nothing."""
+        """Kills its process group without waiting."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints with random weights, in the shapes of models in wide use: the same on every machine."""
+"""Caches checkpoints with random weights in the shapes of widely used models: the same on every machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +7,9 @@ SEED = 20_260_101
 
 
 def made_once(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """Returns the folder of a checkpoint, which `make` writes if `cache` does not hold it.
+    """Returns the folder of a checkpoint, which `make` writes to `cache` on first use.
 
-    What is broken off is made again.
+    An interrupted write is repeated.
     """
     folder = cache / "models" / name
     if not folder.exists():

@@ -1,4 +1,4 @@
-"""Programs under measurement that belong together, and when they serve."""
+"""Starts the programs of a benchmark together, and waits until they serve."""
 
 import signal
 import sys
@@ -16,7 +16,7 @@ from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 
 @dataclass(frozen=True)
 class Server:
-    """A service or gateway of this repository that serves."""
+    """A service or gateway of this repository that is ready."""
 
     process: Process
     port: int
@@ -24,13 +24,13 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where it takes calls."""
+        """Its gRPC address."""
         return f"127.0.0.1:{self.port}"
 
 
 @dataclass
 class Running:
-    """Programs on their way and in use. As a context manager it stops all of them, by id, the last one first."""
+    """The programs of a benchmark. As a context manager it stops all of them, the last one first."""
 
     cache: Path
     """Folder for models, peers' environments, logs."""
@@ -46,9 +46,9 @@ class Running:
         signal.signal(signal.SIGTERM, self._told_before)
 
     def _end(self, number: int, _: object) -> None:
-        """Ends this process, told to by `timeout` for one, and leaves no servers behind.
+        """Handles SIGTERM, for example from `timeout`: kills all programs, then ends this process by the signal.
 
-        It raises nothing: in the midst of a wait for a server that would leave a lock taken, and `stop` hanging on it.
+        It raises nothing: an exception inside `Popen.wait` would leave its lock taken, and `stop` would hang on it.
         """
         for process in self.processes:
             process.kill()
@@ -64,7 +64,7 @@ class Running:
         answers: bool = False,
         core: int | None = SERVER_CORE,
     ) -> Process:
-        """Starts one more program; see Process. Its log is named for it."""
+        """Starts one more program; see Process. Its log file is called `name`."""
         process = Process(command, self.cache / f"logs/{name}.log", environment, answers=answers, core=core)
         self.processes.append(process)
         return process
@@ -76,12 +76,12 @@ class Running:
         return self.start(name or module, [*self.by(module), module, *arguments], answers=answers, core=core)
 
     def by(self, module: str) -> list[str]:
-        """Returns the beginning of the command that runs a module."""
+        """Returns the beginning of the command that runs a module. Subclasses may override it."""
         del module
         return [sys.executable, "-m"]
 
     def serve(self, module: str, *arguments: str, name: str = "", core: int | None = SERVER_CORE) -> Server:
-        """Starts a service or gateway, and returns it once it serves."""
+        """Starts a service or gateway on free ports, and returns it once it is ready."""
         port, metrics_port = free_ports(2)
         ports = ("--port", str(port), "--metrics-port", str(metrics_port), "--drain-delay-seconds", "0")
         process = self.run(module, *arguments, *ports, name=name, core=core)
@@ -90,7 +90,7 @@ class Running:
 
 
 def serves(port: int) -> bool:
-    """Returns whether a service or gateway of this repository has models that are all ready."""
+    """Returns whether the service or gateway at a port has models, all of them ready."""
     try:
         with sensorium.Client(f"127.0.0.1:{port}", retry=None) as client:
             models = client.models.list_models(ListModelsRequest(), timeout=2.0).models
@@ -100,7 +100,7 @@ def serves(port: int) -> bool:
 
 
 def answers(url: str) -> bool:
-    """Returns whether a URL is answered with 200."""
+    """Returns whether a GET of the URL returns HTTP 200."""
     try:
         with urllib.request.urlopen(url, timeout=2.0) as response:  # noqa: S310 - our own loopback server
             return response.status == 200

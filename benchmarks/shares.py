@@ -1,4 +1,4 @@
-"""What the threads of a system take of a processor: the engine's, the event loops', and all others."""
+"""Measures CPU time by kind of thread: engine threads, event loops, and all others."""
 
 import ctypes
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _SET_NAME = 15
 
 @dataclass(frozen=True)
 class Shares:
-    """Seconds of processor, by who took them."""
+    """CPU seconds by kind of thread."""
 
     engine: float = 0.0
     loop: float = 0.0
@@ -27,17 +27,17 @@ class Shares:
 
     @property
     def all(self) -> float:
-        """Of all together."""
+        """The sum of all three."""
         return self.engine + self.loop + self.others
 
 
 def name_engine() -> None:
-    """Lets the system know the calling thread as the engine's."""
+    """Names the calling thread for the kernel, so that `shares_of` recognizes the engine's thread."""
     ctypes.CDLL(None).prctl(_SET_NAME, _ENGINE.encode(), 0, 0, 0)
 
 
 def shares_of(processes: Sequence[Process]) -> Shares:
-    """Returns what was taken so far; a loop runs in the first thread of its process."""
+    """Reads the CPU seconds so far. The event loop is taken to be the main thread of each process."""
     engine = loop = others = 0.0
     for process in processes:
         for task in Path(f"/proc/{process.popen.pid}/task").iterdir():

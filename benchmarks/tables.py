@@ -1,10 +1,10 @@
-"""Tables of numbers: for the terminal, and in Markdown whose rows are printed as they are known."""
+"""Tables of numbers: for the terminal, or as Markdown printed row by row."""
 
 from rich.table import Table
 
 
 def table_of(first: str, *others: str, title: str | None = None) -> Table:
-    """Returns an empty one for the terminal; the first column names what the others are of."""
+    """Returns an empty table for the terminal; the first column has the names of the rows."""
     table = Table(title=title, title_justify="left")
     table.add_column(first, no_wrap=True)
     for name in others:
@@ -13,10 +13,10 @@ def table_of(first: str, *others: str, title: str | None = None) -> Table:
 
 
 class Rows:
-    """One in Markdown."""
+    """A Markdown table on standard output, printed row by row."""
 
     def __init__(self, first: str, *others: str) -> None:
-        """Prints the head."""
+        """Prints the header."""
         self.add(first, *others)
         self.add("---", *["---:"] * len(others))
 

@@ -1,6 +1,6 @@
 import os
 
-# Before anything imports transformers: no test reaches for a hub.
+# Set before anything imports transformers, so that no test contacts the Hugging Face hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.interpreter import quicken
 
-# Before anything imports triton: without a GPU its kernels are interpreted.
+# Set before anything imports triton: without a GPU, Triton's interpreter runs the kernels.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
@@ -25,7 +25,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """Lets nothing go but what nobody holds: circles stay."""
+    """Disables the cyclic garbage collector: only reference counting frees objects, so reference cycles stay alive."""
     gc.collect()
     gc.disable()
     yield
@@ -34,7 +34,7 @@ def uncollected() -> Iterator[None]:
 
 @pytest.fixture
 def resizing_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets OneFormer's own post-processing run: it asks torchvision for what torch itself does."""
+    """Lets OneFormer's own post-processing run: replaces the torchvision resize it calls by torch's `interpolate`."""
     from torch.nn.functional import interpolate
 
     class Functional:
@@ -51,10 +51,10 @@ def resizing_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes a core: tests wait for sockets, timers and other processes half of the time."""
+    """Two workers per core: tests spend half of their time waiting for sockets, timers and other processes."""
     return 2 * (os.cpu_count() or 1)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Names bytes by how many they are: some hold the time they were made, and all processes name tests alike."""
+    """Names a bytes parameter by its length: content may hold a time stamp, and xdist workers must agree on names."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None

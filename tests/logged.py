@@ -1,4 +1,4 @@
-"""The log of this process, as it would be on standard error."""
+"""Captures the log that this process would write to standard error."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from sensorium.rpc.logs import configure
 
 
 class Logged:
-    """What was written so far."""
+    """The log captured so far."""
 
     def __init__(self, stream: StringIO) -> None:
         self._stream = stream
@@ -24,17 +24,17 @@ class Logged:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The lines, which are JSON."""
+        """The log lines that are JSON objects, parsed."""
         return [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
 
     def calls(self, method: str = "") -> list[dict[str, Any]]:
-        """The lines of ended calls, of one method (`Generate`) or of all."""
+        """The lines of the call log, one per ended RPC, of one method (such as `Generate`) or of all."""
         return [entry for entry in self.entries if entry["logger"] == LOGGER and entry["method"].endswith(method)]
 
 
 @contextmanager
 def logged(form: Literal["line", "json"] = "json", level: str = "debug", **options: bool) -> Iterator[Logged]:
-    """Collects the log, and all that is written to Python's standard error, for the time inside."""
+    """Captures the log, and everything written to Python's `sys.stderr`, inside the `with` block."""
     root, stream = logging.getLogger(), StringIO()
     handlers, before = root.handlers[:], root.level
     loggers = [logging.getLogger(name) for name in (LOGGER, "grpc")]

@@ -1,4 +1,4 @@
-"""What takes long to make is made once, and copied for each who asks."""
+"""Caches expensive test objects and hands out copies."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -9,7 +9,7 @@ Made = TypeVar("Made")
 
 
 def made_once(make: Callable[[], Made]) -> Callable[[], Made]:
-    """Has `make` called once. Each caller gets a copy, so that a test may change its own."""
+    """Wraps `make` so that it runs once. Each caller gets a deep copy, which a test may change."""
     made = cache(make)
 
     @wraps(make)

@@ -1,4 +1,4 @@
-"""transformers' own models, read once for all that is compared with them."""
+"""Reference models loaded by plain transformers, cached for all tests that compare with them."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,11 +8,11 @@ import torch
 
 
 def own(kind: Any, folder: Path) -> Any:
-    """Returns a checkpoint in float32 by a class that reads some. Others get the same: who changes it takes a copy."""
+    """Loads a checkpoint in float32 with the model class `kind`. Callers share it: copy it before changing it."""
     return _read(kind, folder, max(path.stat().st_mtime_ns for path in folder.iterdir()))
 
 
 @lru_cache(4)
 def _read(kind: Any, folder: Path, written: int) -> Any:
-    """`written` is when the newest of its files was: another model may be written where one was."""
+    """`written` is the newest mtime in the folder: it invalidates the cache when a test overwrites the checkpoint."""
     return kind.from_pretrained(folder, dtype=torch.float32).eval()

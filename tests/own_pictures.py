@@ -1,4 +1,4 @@
-"""What transformers' own `generate` writes about a picture."""
+"""Reference texts about a picture, from transformers' own `generate`."""
 
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,21 @@ class OwnPictures:
         self._folder = folder
 
     def write(self, image: Image.Image, text: str = "", count: int = 12, **options: Any) -> list[int]:
-        """Returns the tokens written behind a prompt, or in answer to a question if the model reads one; greedily."""
+        """Returns up to `count` new token ids, decoded greedily; `text` is the prompt, or the question to answer."""
         inputs, prompt = self._inputs(image, text)
         with torch.inference_mode():
             output = self._model.generate(**inputs, max_new_tokens=count, do_sample=False, **options)
         return output[0, prompt:].tolist()
 
     def text(self, ids: list[int], behind: str = "") -> str:
-        """Returns tokens as text, going on behind a prompt."""
+        """Decodes tokens as the continuation of the prompt `behind`."""
         before = self.tokenizer(behind, add_special_tokens=False).input_ids
         whole, start = (self.tokenizer.decode(each, skip_special_tokens=True) for each in ([*before, *ids], before))
         assert whole.startswith(start)
         return whole[len(start) :]
 
     def _inputs(self, image: Image.Image, text: str) -> tuple[dict[str, Any], int]:
-        """Returns what `generate` is given, and how many tokens of its output are not new."""
+        """Returns the inputs of `generate`, and how many leading tokens of its output belong to the prompt."""
         if self._name.startswith("Pix2Struct"):
             return self._patches(image, text)
         pixels = self._processor(images=image, return_tensors="pt")

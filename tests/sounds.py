@@ -1,4 +1,4 @@
-"""Sounds as files and as requests carry them."""
+"""Synthetic sounds, as samples, as files and as media of requests."""
 
 from io import BytesIO
 
@@ -13,7 +13,7 @@ RATE = 16_000
 
 
 def sound(seconds: float, seed: int = 0, *, rate: int = RATE, channels: int = 1) -> Samples:
-    """Returns a tone that wanders, with noise: `[samples]`, or `[samples, channels]` of unlike channels."""
+    """Returns a gliding tone with noise: `[samples]`, or `[samples, channels]` with different channels."""
     random = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     tones = [
@@ -25,12 +25,12 @@ def sound(seconds: float, seed: int = 0, *, rate: int = RATE, channels: int = 1)
 
 
 def encoded(samples: Samples, rate: int = RATE, file_format: str = "WAV", subtype: str = "FLOAT") -> bytes:
-    """Returns the samples as a file."""
+    """Encodes the samples as an audio file."""
     file = BytesIO()
     soundfile.write(file, samples, rate, format=file_format, subtype=subtype)
     return file.getvalue()
 
 
 def media(samples: Samples, rate: int = RATE) -> common.Media:
-    """Returns the samples as a WAV file that loses nothing, of a type that is not told."""
+    """Returns the samples as a lossless float WAV file, without a declared media type."""
     return common.Media(data=encoded(samples, rate))

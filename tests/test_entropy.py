@@ -1,4 +1,4 @@
-"""Random bytes come from the system, many at a time, and each once."""
+"""Random bytes are read from the system in large blocks, and no byte is used twice."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ def test_seeds_are_spread_over_their_range() -> None:
 
 
 def test_a_forked_process_draws_its_own() -> None:
-    random_bytes()  # so that there are some left
+    random_bytes()  # so that the parent has buffered bytes when it forks
     reading, writing = os.pipe()
     child = os.fork()
     if not child:

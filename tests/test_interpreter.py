@@ -1,4 +1,4 @@
-"""What the interpreter remembers is what it would make anew."""
+"""The patched Triton interpreter computes what the unpatched one would."""
 
 import pytest
 import torch

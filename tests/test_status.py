@@ -1,4 +1,4 @@
-"""Every error of the tree, over a real server, comes back as the same class with the same facts."""
+"""Every error class survives a round trip over a real gRPC server: same class, same details."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The walls of docs/architecture.md: who may import what. Read from the sources, without importing them."""
+"""Checks the import rules ("walls") of docs/architecture.md by parsing the sources, without importing them."""
 
 import ast
 from functools import cache
@@ -15,7 +15,7 @@ TERMINAL = {"typer", "rich", "click"}
 
 SERVICES = tuple(f"services/{name}" for name in ("generation", "media", "multimodal", "text", "vision", "speech"))
 
-# A servicer and what converts for it see the wire and the engine's values; the verbs and the engine see the model.
+# Only servicers and their conversions may import wire types (protobuf, gRPC); only verbs and the engine import torch.
 EDGE = ("/servicer.py", "_servicer.py", "/conversion.py", "_conversion.py", "/ask.py", "_ask.py")
 WIRING = (
     "__init__.py",
@@ -43,7 +43,7 @@ WIRING = (
 
 @cache
 def imports(path: Path) -> set[str]:
-    """Returns the modules a file imports, by their full names."""
+    """Returns the full names of all modules and members that a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -70,7 +70,7 @@ def name(path: object) -> str:
 
 
 def reachable(path: Path, seen: set[Path] | None = None) -> set[Path]:
-    """Returns the files of this repository that importing `path` loads."""
+    """Returns the files of this repository that importing `path` loads, directly or indirectly."""
     seen = set() if seen is None else seen
     if path in seen:
         return seen
@@ -99,7 +99,7 @@ def test_the_gateway_knows_no_service_and_no_torch(path: Path) -> None:
 
 
 def test_one_module_knows_how_traces_are_made() -> None:
-    """It is imported once somebody wants traces; what everything is noted in for them drags in nothing."""
+    """OpenTelemetry loads only when tracing is on: one module imports it, and call records do not depend on it."""
     files = python_files("sensorium", "services", "gateway", "local")
     telemetry = ROOT / "sensorium/rpc/telemetry.py"
     assert [path for path in files if crossings(path, {"opentelemetry"})] == [telemetry]
@@ -130,13 +130,13 @@ def test_a_verb_never_sees_the_wire(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in python_files(*SERVICES) if str(path).endswith(EDGE)], ids=name)
 def test_a_servicer_loads_no_torch(path: Path) -> None:
-    """Neither itself nor by anything of this repository that it imports."""
+    """Neither directly nor through any module of this repository that it imports."""
     for loaded in reachable(path):
         assert not crossings(loaded, TORCH), f"through {loaded.relative_to(ROOT)}"
 
 
 def test_the_walls_are_where_the_files_are() -> None:
-    """A wall around nothing holds nothing."""
+    """The other tests would pass on empty folders, so this one checks that they see the real files."""
     assert {path.name for path in python_files("services/text")} >= {"servicer.py", "summarize.py", "app.py"}
     assert {path.name for path in python_files("services/generation")} >= {"ask.py", "generator.py"}
     assert {path.name for path in python_files("services/vision")} >= {"servicer.py", "classify_image.py", "app.py"}

@@ -1,4 +1,4 @@
-"""Spans that would go to a collector, kept in memory instead."""
+"""Keeps trace spans in memory instead of exporting them to a collector."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sensorium.rpc import telemetry
 
 ENDPOINT = "http://127.0.0.1:9"
-"""Of a collector that is never asked."""
+"""The address of a collector; nothing connects to it."""
 
 
 class Collected:
-    """The spans of all processes, once these have drained."""
+    """The spans of all servers in this test; complete once the servers have drained."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
@@ -25,16 +25,16 @@ class Collected:
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
     def of(self, service: str) -> list[ReadableSpan]:
-        """Returns the spans of one process, by their beginnings."""
+        """Returns the spans of one service, in order of start time."""
         return [span for span in self.spans if span.resource.attributes["service.name"] == f"sensorium-{service}"]
 
     def server(self, service: str) -> ReadableSpan:
-        """Returns the one call that a process served."""
+        """Returns the service's only SERVER span: the one call it served."""
         (span,) = [span for span in self.of(service) if span.kind.name == "SERVER"]
         return span
 
     def below(self, parent: ReadableSpan) -> list[ReadableSpan]:
-        """Returns the children of a span, by their beginnings."""
+        """Returns the direct children of a span, in order of start time."""
         return [span for span in self.spans if span.parent and span.parent.span_id == parent.context.span_id]
 
     def names_below(self, parent: ReadableSpan) -> list[str]:
@@ -46,12 +46,12 @@ class Collected:
 
 class _Kept(InMemorySpanExporter):
     def shutdown(self) -> None:
-        """Several processes have this one exporter: each that ends would close it for the others."""
+        """Does nothing: all servers share this exporter, and the first to end would close it for the others."""
 
 
 @contextmanager
 def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
-    """Lets all processes of this test that are told ENDPOINT send to one place."""
+    """Collects the spans of every server of this test that exports to ENDPOINT."""
     exporter = _Kept()
     monkeypatch.setattr(telemetry, "exporter_of", lambda endpoint: exporter)
     yield Collected(exporter)

@@ -1,4 +1,4 @@
-"""A voice that says vowels: speech to a detector of speech, made without any synthesizer."""
+"""Synthesizes vowels that a voice activity detector takes for speech, without a text-to-speech model."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,13 @@ _PITCH = 120.0
 
 
 def said(*texts: str | float) -> Samples:
-    """Returns samples at 16 kHz: a text is said, a number is silence, in seconds. A space is a short pause."""
+    """Returns samples at 16 kHz. Strings of vowels are spoken, a space is a short pause, a float is silence in s."""
     parts = [np.zeros(round(text * RATE)) if isinstance(text, float) else _vowels(text) for text in texts]
     return np.concatenate(parts).astype(np.float32)
 
 
 def linear16(samples: Samples) -> bytes:
-    """Returns samples as they travel."""
+    """Encodes samples as LINEAR16: signed 16-bit little-endian PCM."""
     return np.rint(np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
 
 
@@ -39,7 +39,7 @@ def _vowels(text: str) -> NDArray[np.float64]:
             parts.append(np.zeros(count // 2))
             continue
         phase = np.cumsum(_PITCH * (1 + 0.05 * np.sin(i) + 0.03 * np.sin(2 * np.pi * 5 * time))) / RATE
-        sound = np.diff(np.floor(phase), prepend=0)  # a click of the vocal folds each time around
+        sound = np.diff(np.floor(phase), prepend=0)  # glottal pulses: one click per period
         for formant, bandwidth in zip(_FORMANTS[vowel], _BANDWIDTHS, strict=True):
             decay = np.exp(-np.pi * bandwidth / RATE)
             sound = lfilter([1 - decay], [1, -2 * decay * np.cos(2 * np.pi * formant / RATE), decay**2], sound)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.autoscale` replays a day against the manifests' policies, beside fleets that do not scale."""
+"""`python -m benchmarks.autoscale`: simulates a day with the manifests' scaling policies and with fixed fleets."""
 
 import math
 from pathlib import Path
@@ -18,9 +18,9 @@ from gateway.config import GatewaySettings
 
 COMPONENTS = Path(__file__).parents[2] / "k8s/components"
 SHARE = 0.7
-"""Of a replica's concurrency: what the policies' targets are, and how full a fleet for the peak is to be."""
+"""Target load as a share of a replica's concurrency, in the policies and for a fixed fleet sized for the peak."""
 GATEWAY = GatewaySettings.model_construct()
-"""As it is by default."""
+"""The default settings."""
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
     cold: Annotated[float, typer.Option(help="Seconds a request waits while the pool has no replica.")] = 900.0,
     plot: Annotated[Path | None, typer.Option(help="Where to write the picture, SVG.")] = None,
 ) -> None:
-    """Prints replicas, waits and GPU-hours of each fleet."""
+    """Prints replicas, queueing times and GPU-hours of each fleet."""
     trace = Trace(seed, peak, hours, night=night)
     found = {name.upper(): policies(COMPONENTS / name)[pool] for name in ("keda", "hpa")}
     pace = Pace(round(found["KEDA"].target / SHARE), alone, full)
@@ -59,7 +59,7 @@ def main(
 
 
 def needed(trace: Trace, pace: Pace) -> tuple[int, int]:
-    """Returns how many replicas, filled to a share, the busiest five minutes need, and the whole day in the mean."""
+    """Returns how many replicas at the load SHARE the busiest five minutes need, and the mean of the day."""
     work = [0.0] * math.ceil(trace.seconds / BIN_SECONDS)
     for arrival in trace.arrivals:
         work[int(arrival.time / BIN_SECONDS)] += arrival.tokens

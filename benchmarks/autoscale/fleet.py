@@ -1,4 +1,4 @@
-"""The replicas of a pool: they come late, leave when they are idle, and cost from the first moment to the last."""
+"""Simulates the replicas of a pool: slow starts, draining before removal, and GPU time from creation to removal."""
 
 import random
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ class Starting:
     jitter: float = 0.3
 
     def seconds(self, draws: random.Random) -> float:
-        """Returns how long one takes."""
+        """Draws the start-up time of one pod, in seconds."""
         return (self.node + self.weights) * draws.uniform(1, 1 + self.jitter)
 
 
 class Fleet:
-    """A Deployment's pods. `desired` counts those that stay."""
+    """The pods of a Deployment. `desired` excludes pods that are draining."""
 
     def __init__(self, pace: Pace, starting: Starting, seed: int, room: int | None = None) -> None:
-        """Makes an empty fleet. A replica is given as many as `room` at once, by default what it can run."""
+        """Makes an empty fleet. A replica accepts `room` requests at once, by default as many as it can run."""
         self.pace = pace
         self.room = room or pace.concurrency
         self.staying: list[Replica] = []
@@ -35,22 +35,22 @@ class Fleet:
 
     @property
     def desired(self) -> int:
-        """How many pods there shall be, ready or not."""
+        """The number of pods wanted, ready or not."""
         return len(self.staying)
 
     def ready(self, now: float) -> list[Replica]:
-        """Returns those that take work."""
+        """Returns the replicas that accept requests."""
         return [replica for replica in self.staying if replica.ready_at <= now]
 
     def free(self, now: float) -> Replica | None:
-        """Returns the ready one with the least in flight, if there is one with room."""
+        """Returns the ready replica with the fewest requests in flight; None if none has room."""
         least = min(self.ready(now), key=lambda replica: replica.in_flight, default=None)
         return least if least is not None and least.in_flight < self.room else None
 
     def scale(self, now: float, count: int, *, at_once: bool = False) -> list[Replica]:
-        """Sets the number of pods; returns the new ones.
+        """Sets the number of pods and returns the new ones.
 
-        As a ReplicaSet does, lets those go first that are not ready, and then those that became so last.
+        Like a ReplicaSet, removes pods that are not ready first, then those that became ready last.
         """
         made = []
         for _ in range(count - len(self.staying)):
@@ -66,17 +66,17 @@ class Fleet:
         return made
 
     def collect(self, now: float) -> None:
-        """Takes away those that leave and have finished their requests."""
+        """Removes draining replicas that have finished their requests."""
         gone = [replica for replica in self.leaving if not replica.in_flight]
         self._spent += _age(gone, now)
         self.leaving = [replica for replica in self.leaving if replica.in_flight]
 
     def in_flight(self) -> int:
-        """Returns the requests that replicas have, also those that leave."""
+        """Returns the number of requests on all replicas, draining ones included."""
         return sum(replica.in_flight for replica in (*self.staying, *self.leaving))
 
     def gpu_seconds(self, now: float) -> float:
-        """Returns what all have cost until now."""
+        """Returns the GPU time of all replicas until now, in seconds."""
         return self._spent + _age((*self.staying, *self.leaving), now)
 
 

@@ -13,16 +13,16 @@ TOLERANCE = 0.1
 
 
 class HorizontalAutoscaler:
-    """Decides on the number of replicas; told the time, never reads it."""
+    """Decides on the number of replicas. Callers pass the time; it reads no clock."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._recommended: list[tuple[float, int]] = []
         self._changes: list[tuple[float, int]] = []
-        """When replicas came (positive) or went."""
+        """(time, change) of each scaling: positive for added replicas."""
 
     def replicas(self, now: float, current: int, metric: float) -> int:
-        """Returns how many there shall be, by the metric's sum over all replicas. `current` is at least 1."""
+        """Returns the number of replicas wanted for the metric's sum over all replicas. `current` is at least 1."""
         policy = self._policy
         stable = self._stabilized(now, current, self._wanted(current, metric))
         if stable > current:
@@ -44,7 +44,7 @@ class HorizontalAutoscaler:
         return math.ceil(metric / self._policy.target)
 
     def _stabilized(self, now: float, current: int, wanted: int) -> int:
-        """Goes up to the least that was wanted within the window for going up, down to the most within the other."""
+        """Applies stabilization windows: up to the least, down to the most that was wanted in the window."""
         up, down = self._policy.up.window, self._policy.down.window
         highest = max([wanted, *(count for at, count in self._recommended if at > now - down)])
         lowest = min([wanted, *(count for at, count in self._recommended if at > now - up)])
@@ -53,7 +53,7 @@ class HorizontalAutoscaler:
         return min(max(current, lowest), highest)
 
     def _limit(self, now: float, current: int, direction: Direction, sign: int) -> int:
-        """Returns how far the rules let it go from where each one's period began."""
+        """Returns the bound that the rules set, counted from the size at the start of each rule's period."""
         if direction.select == "Disabled":
             return current
         limits = [_proposed(rule, current - self._changed(now, rule.period), sign) for rule in direction.rules]

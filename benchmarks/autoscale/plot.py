@@ -1,4 +1,4 @@
-"""A day as a picture: what came, how many replicas there were, and how long requests waited. SVG, without a library."""
+"""Draws a day as SVG, without a library: request rate, number of replicas, and queueing time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ COLOURS = ("#2563eb", "#d97706", "#6b7280", "#059669")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a panel, at evenly spaced times from the first hour to the last."""
+    """One line of a panel: values at evenly spaced times over the panel's hours."""
 
     name: str
     values: Sequence[float]
@@ -26,7 +26,7 @@ class Panel:
 
 
 def svg(title: str, panels: Sequence[Panel], hours: float) -> str:
-    """Returns the picture, the panels one below the other over the same hours."""
+    """Returns the SVG: the panels one below the other, over the same hours."""
     height = TOP + len(panels) * (HEIGHT + GAP)
     drawn = [_panel(panel, TOP + number * (HEIGHT + GAP) + 20, hours) for number, panel in enumerate(panels)]
     return "\n".join(
@@ -57,7 +57,7 @@ def _panel(panel: Panel, top: float, hours: float) -> str:
 
 
 def _legend(panel: Panel, top: float) -> list[str]:
-    """Names the lines, from the right edge to the left."""
+    """Draws the names of the lines, from right to left."""
     parts, x = [], LEFT + WIDTH
     if len(panel.lines) > 1:
         for line in reversed(panel.lines):

@@ -1,4 +1,4 @@
-"""What scales a pool, as the manifests say it."""
+"""Reads the scaling policies of pools from the Kubernetes manifests."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import yaml
 
-# Kubernetes' own, where a manifest says nothing (autoscaling/v2).
+# Kubernetes' defaults (autoscaling/v2).
 _UP = {
     "stabilizationWindowSeconds": 0,
     "selectPolicy": "Max",
@@ -24,7 +24,7 @@ _DOWN = {
 
 @dataclass(frozen=True)
 class Rule:
-    """So many replicas, or so many percent of them, may come or go within a period."""
+    """A scaling policy: at most this many replicas, or percent of them, may be added or removed within a period."""
 
     percent: bool
     value: int
@@ -33,7 +33,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Direction:
-    """How fast it may go up, or down. `select` is Max (the rule that allows most), Min or Disabled."""
+    """How fast the pool may scale in one direction. `select` is Max (the most permissive rule), Min or Disabled."""
 
     window: float
     rules: tuple[Rule, ...]
@@ -41,7 +41,7 @@ class Direction:
 
     @classmethod
     def of(cls, behaviour: dict[str, Any] | None, default: dict[str, Any]) -> Self:
-        """Reads `scaleUp` or `scaleDown`."""
+        """Parses `scaleUp` or `scaleDown`."""
         said = default | (behaviour or {})
         rules = (Rule(each["type"] == "Percent", each["value"], each["periodSeconds"]) for each in said["policies"])
         return cls(said["stabilizationWindowSeconds"], tuple(rules), said["selectPolicy"])
@@ -49,17 +49,17 @@ class Direction:
 
 @dataclass(frozen=True)
 class Activation:
-    """KEDA's part: from none to the first replica, and back."""
+    """KEDA's part of scaling: from 0 to 1 replica and back."""
 
     poll: float
     cooldown: float
     threshold: float
-    """Is active while the metric is above this."""
+    """The pool is active while the metric is above this."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """One pool's. `target` is of the metric, per replica."""
+    """The scaling policy of one pool. `target` is the metric's target value per replica."""
 
     pool: str
     target: float
@@ -71,14 +71,14 @@ class Policy:
 
     @property
     def hpa_minimum(self) -> int:
-        """The least that is not nothing."""
+        """The minimum of the HorizontalPodAutoscaler, which is at least 1."""
         return max(self.minimum, 1)
 
 
 def policies(component: Path) -> dict[str, Policy]:
-    """Returns what each pool is scaled by, from the ScaledObjects or HorizontalPodAutoscalers of a kustomize component.
+    """Returns each pool's policy, from the ScaledObjects or HorizontalPodAutoscalers of a kustomize component.
 
-    One without a target is the patch that says for all what the others do not.
+    An object without a target is the shared patch: it fills in what the others do not set.
     """
     found = {"ScaledObject": _scaled_object, "HorizontalPodAutoscaler": _autoscaler}
     documents = [doc for path in sorted(component.glob("*.yaml")) for doc in yaml.safe_load_all(path.read_text())]
@@ -130,6 +130,6 @@ def _pool(spec: dict[str, Any]) -> str:
 
 
 def _quantity(value: Any) -> float:
-    """Reads a number, or a Kubernetes quantity in thousandths such as `11200m`."""
+    """Parses a number or a Kubernetes quantity in thousandths, such as `11200m`."""
     text = str(value)
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)

@@ -1,4 +1,4 @@
-"""What days came to: a table, and a picture."""
+"""Reports simulated days as a table and a picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ BIN_SECONDS = 300.0
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Returns the value that `share` of all do not exceed; 0 of none."""
+    """Returns the percentile `share` (0 to 1) of the values; 0 if there are none."""
     ordered = sorted(values)
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)] if ordered else 0.0
 
 
 def table(title: str, outcomes: Mapping[str, Outcome]) -> Table:
-    """Returns a row for each fleet."""
+    """Returns a table with a row for each fleet."""
     found = table_of("fleet", "replicas", "GPU-hours", "wait p50", "p99", "waited", "expired", title=title)
     for name, outcome in outcomes.items():
         found.add_row(name, *_cells(outcome))

@@ -1,4 +1,4 @@
-"""What tells a fleet its size: nothing, or KEDA and a HorizontalPodAutoscaler."""
+"""Decides the size of a fleet: a fixed number, or KEDA and a HorizontalPodAutoscaler."""
 
 from typing import Protocol
 
@@ -7,32 +7,32 @@ from benchmarks.autoscale.policy import Policy
 
 
 class Scaler(Protocol):
-    """Asked in turns of its own; told the metric as it was scraped last."""
+    """Decides the number of replicas at regular intervals, from the metric as it was last scraped."""
 
     @property
     def first(self) -> int:
-        """How many replicas a day begins with."""
+        """The number of replicas at the start of a day."""
         ...
 
     def replicas(self, now: float, current: int, metric: float) -> int:
-        """Returns how many there shall be. Asked every time the HorizontalPodAutoscaler is."""
+        """Returns the number of replicas wanted. Called at every sync of the HorizontalPodAutoscaler."""
         ...
 
 
 class Fixed:
-    """As many all day."""
+    """The same number of replicas all day."""
 
     def __init__(self, count: int) -> None:
         self.first = count
 
     def replicas(self, now: float, current: int, metric: float) -> int:
-        """Returns the same."""
+        """Returns the fixed number."""
         del now, metric
         return current
 
 
 class ByLoad:
-    """The policy of the manifests. KEDA alone goes from none to one and from one to none."""
+    """The policy of the manifests. KEDA scales between 0 and 1, the HorizontalPodAutoscaler above that."""
 
     def __init__(self, policy: Policy) -> None:
         self.first = policy.hpa_minimum
@@ -42,7 +42,7 @@ class ByLoad:
         self._polled_at = float("-inf")
 
     def replicas(self, now: float, current: int, metric: float) -> int:
-        """Returns how many there shall be."""
+        """Returns the number of replicas wanted."""
         activation = self._policy.activation
         if activation is not None and now - self._polled_at >= activation.poll:
             self._polled_at = now

@@ -1,4 +1,4 @@
-"""A day of one pool: requests come, wait in the gateway, run, or expire; a scaler looks now and then."""
+"""Discrete-event simulation of one pool's day: requests arrive, wait in the gateway, run or expire; a scaler acts."""
 
 import heapq
 import itertools
@@ -17,12 +17,12 @@ SCRAPE_SECONDS = 15.0
 SAMPLE_SECONDS = 60.0
 
 Happening = Callable[[float], None]
-"""Is told when it happens."""
+"""An event's action; takes the time of the event."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a request waits in the gateway: while its pool has a ready replica, and while it has none."""
+    """Longest wait of a request in the gateway, in seconds: with a ready replica in the pool, and with none."""
 
     queue: float
     cold: float
@@ -30,7 +30,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was at a time."""
+    """The state of the pool at one time."""
 
     time: float
     ready: int
@@ -40,13 +40,13 @@ class Sample:
 
 @dataclass
 class Outcome:
-    """What came of a day. `waits` are those of all that began to run: when, and how long they had waited anywhere."""
+    """The result of a day. `waits` has (start time, queueing time) in seconds of every request that started to run."""
 
     arrived: int = 0
     expired: int = 0
     finished: int = 0
     taken: int = 0
-    """By a replica, and not finished at the end of the day."""
+    """Requests accepted by a replica and not finished at the end of the day."""
     queued: int = 0
     gpu_hours: float = 0.0
     waits: list[tuple[float, float]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Outcome:
 
 
 class Simulation:
-    """Runs once."""
+    """One simulation; `run` may be called once."""
 
     def __init__(self, fleet: Fleet, scaler: Scaler, patience: Patience) -> None:
         self.outcome = Outcome()
@@ -68,7 +68,7 @@ class Simulation:
         self._scraped = 0.0
 
     def run(self, arrivals: Sequence[Arrival], seconds: float) -> Outcome:
-        """Returns the outcome after so long."""
+        """Simulates this many seconds and returns the outcome."""
         self._fleet.scale(0.0, self._scaler.first, at_once=True)
         self._plan(SCRAPE_SECONDS, self._scrape)
         self._plan(SYNC_SECONDS, self._sync)
@@ -113,7 +113,7 @@ class Simulation:
             self._plan(arrival.time + patience, partial(self._expire, arrival))
 
     def _dispatch(self, now: float) -> None:
-        """Begins what waits, first come first served, for as long as a replica has room."""
+        """Sends waiting requests to replicas with room, first come first served."""
         while self._queue:
             if self._queue[0] not in self._waiting:
                 self._queue.popleft()  # expired
@@ -132,7 +132,7 @@ class Simulation:
 
     def _end(self, replica: Replica, version: int, now: float) -> None:
         if version != replica.version:
-            return  # something began or ended there since, and a newer forecast stands
+            return  # outdated: its streams changed since, and a newer forecast exists
         self.outcome.finished += 1
         self._begun(now, replica, replica.end(now))
         if replica.leaving:

@@ -1,4 +1,4 @@
-"""A day of requests, made up: what it is like is said here, not measured anywhere.
+"""Generates a synthetic day of requests: an assumption, not a measurement.
 
 The rate follows the working day of one region (two humps and an evening, little at night), with bursts that arrive at
 random, double to quadruple the rate and fade over minutes. Requests arrive one by one (Poisson). Answers are short in
@@ -12,33 +12,33 @@ from dataclasses import dataclass
 DAY = 86_400.0
 MOST_TOKENS = 4096
 _HUMPS = ((10.5, 2.2, 1.0), (15.0, 2.6, 0.95), (21.0, 1.6, 0.45))
-"""Hour, width in hours, height."""
+"""Humps of the day's rate: hour, width in hours, height."""
 
 
 @dataclass(frozen=True)
 class Burst:
-    """Adds `height` times the rate at its begin, less and less over `fade` seconds."""
+    """A burst: adds `height` times the rate at its start, fading over `fade` seconds."""
 
     begin: float
     height: float
     fade: float
 
     def at(self, time: float) -> float:
-        """Returns what it adds at a time."""
+        """Returns what the burst adds at a time."""
         return self.height * math.exp(-(time - self.begin) / self.fade) if time >= self.begin else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """One request. `tokens` is its work: tokens of the answer, and its prompt's share of them."""
+    """One request. `tokens` is its work: the answer's tokens, plus the prompt's cost in the same unit."""
 
     time: float
     tokens: float
 
 
 class Trace:
-    """A day by its seed. `peak` is the rate of the highest hump, requests per second, bursts not counted; `night` the
-    least, as a share of that.
+    """A random day, fixed by its seed. `peak` is the highest rate without bursts, in requests per second; `night` is
+    the lowest rate, as a share of `peak`.
     """
 
     def __init__(self, seed: int, peak: float, hours: float = 24.0, bursts: int = 8, night: float = 0.1) -> None:
@@ -60,7 +60,7 @@ class Trace:
         return self._peak * min(self._night + sum(humps), 1.0)
 
     def _arrivals(self, draws: random.Random) -> list[Arrival]:
-        # Bursts are highest at their begin, and the day itself is flat beside them.
+        # Bursts are highest at their start; beside them the rate of the day hardly changes.
         heights = [1 + sum(burst.at(begin) for burst in self.bursts) for begin in (b.begin for b in self.bursts)]
         most = self._peak * max(heights, default=1.0)
         found, time = [], 0.0
@@ -71,7 +71,7 @@ class Trace:
 
 
 def _tokens(draws: random.Random) -> float:
-    """Returns the tokens of an answer: median 180, one in twenty from the tail; and a fiftieth of a prompt's."""
+    """Draws the work of a request: an answer (median 180, one in twenty from the tail) and 1/50 of its prompt."""
     answer = draws.lognormvariate(math.log(180), 0.9) if draws.random() < 0.95 else 600 * draws.paretovariate(1.3)
     prompt = min(draws.lognormvariate(math.log(700), 1.0), 16_000)
     return min(max(answer, 1.0), MOST_TOKENS) + prompt / 50

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.encoders`: models that read once, beside the servers and libraries one would pick instead."""
+"""`python -m benchmarks.encoders`: embeddings and image classification beside other servers and libraries."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ RATIOS = (
     ("images/s, sensorium", "images/s, transformers", "≥ 0.95"),
     ("stream beside images, tokens/s", "stream alone, tokens/s", "about 1"),
 )
-"""What is compared with what, and the aim."""
+"""Pairs of figures to compare, and the ratio aimed at."""
 
 
 def main(
@@ -36,7 +36,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="Smoke run: once, two seconds each.")] = False,
     cache: Annotated[Path, typer.Option(help="Folder for models, peers' environments, logs.")] = ROOT / ".bench",
 ) -> None:
-    """Measures the systems in turn, each on one core with one thread, and writes tables and every value."""
+    """Measures the systems by turns, each on one core with one thread, and writes tables and every value."""
     console, measured = Console(), Measured()
     cache.mkdir(parents=True, exist_ok=True)
     (cache / ".gitignore").write_text("*\n")
@@ -53,7 +53,7 @@ def main(
 
 
 def tables(measured: Measured) -> list[Table]:
-    """Returns what was measured, and what is compared."""
+    """Returns the tables of the measured values and of the ratios."""
     each, compared = (
         Table("measured", "median", "lowest", "highest"),
         Table("compared", "median", "lowest", "highest", "aim"),

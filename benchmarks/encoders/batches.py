@@ -1,6 +1,6 @@
 """Static batches in process, by transformers alone: `python -m benchmarks.encoders.batches text|images --model DIR`.
 
-Prints items per second. Inputs are prepared as a server has to: tokenized, or decoded and resized.
+Prints items per second. That includes preprocessing, as in a server: tokenizing, or decoding and resizing.
 """
 
 import argparse
@@ -20,7 +20,7 @@ BATCH = 32
 
 
 def main() -> None:
-    """Runs batches for as long as asked for."""
+    """Runs batches for the time asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["text", "images"])
     parser.add_argument("--model", required=True)

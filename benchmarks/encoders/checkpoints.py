@@ -1,4 +1,4 @@
-"""The models measured: random weights in the shapes of BERT-base and ViT-base."""
+"""Writes the benchmarked models: random weights in the shapes of BERT-base and ViT-base."""
 
 import json
 from itertools import product
@@ -8,18 +8,18 @@ from string import ascii_lowercase
 from benchmarks.random_weights import made_once
 
 WORDS = ["".join(letters) for letters in product(ascii_lowercase, repeat=3)]
-"""One token each."""
+"""Words that are one token each."""
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _VOCABULARY = 30_522
 
 
 def text_model(cache: Path) -> Path:
-    """Returns the folder of a BERT of 110 M parameters in bfloat16, made if `cache` does not hold it."""
+    """Returns the folder of a BERT with 110 M parameters in bfloat16, written to `cache` on first use."""
     return made_once(cache, "bert-base", _make_bert)
 
 
 def class_token_model(cache: Path) -> Path:
-    """Returns a folder with the same weights that says, as sentence-transformers does, that [CLS] stands for a text."""
+    """Returns a folder with the same weights, configured (as sentence-transformers does) for [CLS] pooling."""
     folder, own = cache / "models/bert-base-cls", text_model(cache)
     if not (folder / "modules.json").exists():
         (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def class_token_model(cache: Path) -> Path:
 
 
 def image_model(cache: Path) -> Path:
-    """Returns the folder of a ViT of 86 M parameters that knows 1,000 classes, likewise."""
+    """Returns the folder of a ViT with 86 M parameters and 1,000 classes, written to `cache` on first use."""
     return made_once(cache, "vit-base", _make_vit)
 
 

@@ -1,4 +1,4 @@
-"""What is asked: texts of 32 tokens, and photographs of 640 by 480 pixels as JPEG."""
+"""Inputs of the requests: texts of 32 tokens, and JPEG pictures of 640 x 480 pixels."""
 
 import io
 import random
@@ -15,13 +15,13 @@ _PICTURES = 16
 
 
 def text(*key: object) -> str:
-    """Returns random words that come to 32 tokens with the special ones."""
+    """Returns a text of random words with 32 tokens, special ones included."""
     return " ".join(random.Random(repr(key)).choices(WORDS, k=TEXT_TOKENS - 2))
 
 
 @cache
 def pictures() -> list[bytes]:
-    """Returns JPEG files of smooth random colours, about as large as photographs."""
+    """Returns JPEG files of smooth random colours, with about the file size of photographs."""
     chance = np.random.default_rng(7)
     return [_picture(chance) for _ in range(_PICTURES)]
 

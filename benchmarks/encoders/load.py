@@ -1,4 +1,4 @@
-"""Load: callers that each keep one request running, or requests that come whether or not others were answered."""
+"""Generates load: closed loop (each caller keeps one request running) or open loop (requests at random times)."""
 
 import asyncio
 import random
@@ -7,22 +7,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 Call = Callable[[int], Awaitable[None]]
-"""Sends request number i and returns when it was answered; raises if it was not."""
+"""Sends request number i and returns once it is answered. Raises if it fails."""
 
 
 @dataclass
 class Answered:
-    """What came of a load: seconds each request took, and how many a second were answered."""
+    """The result of a load: seconds of each request, and answers per second."""
 
     per_second: float
     seconds: list[float] = field(default_factory=list)
 
 
 async def closed(call: Call, callers: int, seconds: float, warm_up: float = 1.0) -> Answered:
-    """Keeps `callers` requests running for so long. The first answers of each, while the load begins, do not count.
+    """Keeps `callers` requests running for this many seconds. The first answers, during ramp-up, do not count.
 
-    Answers come in batches of about `callers`. So the rate is taken between two of them: from when that many had come
-    to the last one.
+    Answers arrive in batches of about `callers`, so the rate is measured between batches: from the arrival of answer
+    number `callers` to the last one.
     """
     begin = time.perf_counter() + warm_up
     end = begin + seconds
@@ -42,12 +42,12 @@ async def closed(call: Call, callers: int, seconds: float, warm_up: float = 1.0)
 
 
 def rate(times: list[float], callers: int) -> float:
-    """Returns answers per second behind the first `callers`; `times` are in order and more than that."""
+    """Returns answers per second after the first `callers`. `times` is sorted and has more than `callers` entries."""
     return (len(times) - callers) / (times[-1] - times[callers - 1])
 
 
 async def open_loop(call: Call, per_second: float, seconds: float, seed: int) -> Answered:
-    """Sends requests at random times, `per_second` on average, for so long, and waits for all answers."""
+    """Sends requests at random times, `per_second` on average, for this many seconds, and waits for all answers."""
     chance = random.Random(seed)
     taken: list[float] = []
 

@@ -1,6 +1,6 @@
-"""Static batches of texts in process, by ONNX Runtime in float32. Runs in that peer's own environment, as a script.
+"""Static batches of texts in process, by ONNX Runtime in float32. Runs as a script in that peer's environment.
 
-Prints items per second. The graph is exported once and optimized for BERT by the peer's own tool.
+Prints items per second. The graph is exported once and optimized for BERT by ONNX Runtime's own tool.
 """
 
 import argparse
@@ -17,7 +17,7 @@ BATCH, WORDS = 32, 30
 
 
 class States(torch.nn.Module):
-    """A model of one output."""
+    """Wraps a model to return only its last hidden states."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class States(torch.nn.Module):
 
 
 def main() -> None:
-    """Exports if need be, and runs batches for as long as asked for."""
+    """Exports the model if needed, and runs batches for the time asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--seconds", type=float, default=8.0)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def exported(folder: Path) -> Path:
-    """Returns the optimized graph of the model in float32."""
+    """Returns the path of the model's optimized graph in float32."""
     path, plain = folder / "optimized.onnx", folder / "model.onnx"
     if path.exists():
         return path

@@ -1,4 +1,4 @@
-"""What is measured, in which order: in each repeat every system is started and measured in turn."""
+"""The order of measurements: in each repeat, every system is started and measured by turns."""
 
 import asyncio
 from collections import defaultdict
@@ -39,18 +39,18 @@ class Plan:
 
 @dataclass
 class Measured:
-    """Values by what they are of, one for each repeat."""
+    """Measured values by name, one for each repeat."""
 
     values: Values = field(default_factory=lambda: defaultdict(list))
 
     def add(self, name: str, value: float, say: Callable[[str], None]) -> None:
-        """Keeps a value."""
+        """Adds a value."""
         self.values[name].append(value)
         say(f"  {name}: {value:.4g}")
 
 
 async def measure(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
-    """Measures everything planned. What was measured before an interruption stays."""
+    """Measures everything planned. Values measured before an interruption are kept."""
     for repeat in range(plan.repeats):
         say(f"repeat {repeat + 1}/{plan.repeats}")
         if plan.texts:
@@ -85,7 +85,7 @@ async def _texts(plan: Plan, measured: Measured, repeat: int, say: Callable[[str
 
 
 async def _texts_by_class_token(plan: Plan, measured: Measured, say: Callable[[str], None]) -> None:
-    """Measures the same weights where the first token stands for a text: of the last layer little else is read."""
+    """Measures the same weights with [CLS] pooling, where the last layer is needed for the first token only."""
     model = class_token_model(plan.cache)
     with Running(plan.cache) as running:
         server = running.serve("services.text", *_of(model))
@@ -117,7 +117,7 @@ async def _images(plan: Plan, measured: Measured, say: Callable[[str], None]) ->
 
 @contextmanager
 def _if_it_is_to_be_had(say: Callable[[str], None]) -> Generator[None]:
-    """Passes over a peer that cannot be installed."""
+    """Skips a peer that cannot be installed."""
     try:
         yield
     except PeerMissing as error:
@@ -125,7 +125,7 @@ def _if_it_is_to_be_had(say: Callable[[str], None]) -> Generator[None]:
 
 
 async def _streamed(server: Server, seconds: float) -> float:
-    """Returns tokens a second of one stream over so long."""
+    """Measures the tokens per second of one stream, for this many seconds."""
     async with GrpcCaller(server.port) as caller:
         (sample,) = await caller.call([replace(_STREAM.prompt(0), new_tokens=max(int(seconds * 100), 50))])
         arrivals = sample.arrivals

@@ -1,4 +1,4 @@
-"""The systems compared: how each is started on the servers' core, and how it is called."""
+"""The compared systems: how each is started on the servers' core, and how it is called."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ WIDTH = 768
 
 @asynccontextmanager
 async def embedding(address: str) -> AsyncIterator[Call]:
-    """Calls Embed with one text."""
+    """Yields a function that calls Embed with one text."""
     async with sensorium.AsyncClient(address, retry=None, timeout=120) as client:
 
         async def call(number: int) -> None:
@@ -34,7 +34,7 @@ async def embedding(address: str) -> AsyncIterator[Call]:
 
 @asynccontextmanager
 async def classifying(address: str) -> AsyncIterator[Call]:
-    """Calls ClassifyImage with one photograph."""
+    """Yields a function that calls ClassifyImage with one picture."""
     files = pictures()
     async with sensorium.AsyncClient(address, retry=None, timeout=120) as client:
 
@@ -47,7 +47,7 @@ async def classifying(address: str) -> AsyncIterator[Call]:
 
 
 def infinity(running: Running, model: Path) -> str:
-    """Starts infinity's server, with as many items to a batch as ours at most, and returns its URL."""
+    """Starts infinity's server with our largest batch size, and returns its URL."""
     (port,) = free_ports(1)
     program = environment(INFINITY, running.cache) / "infinity_emb"
     arguments = ["v2", "--model-id", str(model), "--engine", "torch", "--device", "cpu", "--dtype", "bfloat16"]
@@ -61,7 +61,7 @@ def infinity(running: Running, model: Path) -> str:
 
 @asynccontextmanager
 async def posting(url: str) -> AsyncIterator[Call]:
-    """Posts one text."""
+    """Yields a function that posts one text."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def call(number: int) -> None:
@@ -74,14 +74,14 @@ async def posting(url: str) -> AsyncIterator[Call]:
 
 
 def onnx_runtime(running: Running, model: Path, seconds: float) -> float:
-    """Returns items per second of ONNX Runtime in process."""
+    """Measures items per second of ONNX Runtime in process."""
     python = environment(ONNX_RUNTIME, running.cache) / "python"
     command = [str(python), str(ROOT / "benchmarks/encoders/onnx_batches.py"), "--model", str(model)]
     return _rate(running.start("onnxruntime", [*command, "--seconds", str(seconds)], answers=True))
 
 
 def plain(running: Running, kind: str, model: Path, seconds: float) -> float:
-    """Returns items per second of transformers in process, in bfloat16."""
+    """Measures items per second of transformers in process, in bfloat16."""
     arguments = (kind, "--model", str(model), "--seconds", str(seconds))
     return _rate(running.run("benchmarks.encoders.batches", *arguments, answers=True))
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.encoders.unread`: a batch of which one token of each text is read, and one with padding.
+"""`python -m benchmarks.encoders.unread`: what is saved when only one token per text is needed, or tokens are padding.
 
-In process, in turns, by the processor time of one thread, so that a busy machine matters little. The batch all of whose
-tokens are read is the measure.
+Measured in process, by turns, in CPU time of one thread, so that other load matters little. The baseline is a batch
+all of whose output tokens are needed.
 """
 
 import time

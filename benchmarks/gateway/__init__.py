@@ -1,1 +1,1 @@
-"""What the gateway costs a service behind it."""
+"""Measures what the gateway costs a service behind it."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gateway`: how much a service must be given at once, so that it never waits (ADR 21)."""
+"""`python -m benchmarks.gateway`: how many requests the gateway must send a service to keep it busy (ADR 21)."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, help="Length of a measurement.")] = 5.0,
     cache: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench",
 ) -> None:
-    """Measures the rows in use, straight and through gateways that give a service more or less at once."""
+    """Measures batch occupancy: directly, and through gateways with different `--over-commit`."""
     table = Table("rows", "direct", *(f"by {factor:g}" for factor in _OVER_COMMITS))
     for count in rows:
         table.add_row(str(count), *asyncio.run(_cells(count, repeats, seconds, cache)))

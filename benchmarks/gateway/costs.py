@@ -1,6 +1,6 @@
-"""`python -m benchmarks.gateway.costs`: what a call or a message pays for one thing each (ADR 21, 22, 29, 37).
+"""`python -m benchmarks.gateway.costs`: CPU cost of single features per call or message (ADR 21, 22, 29, 37).
 
-Processor time of the thread that does it, the least of many short runs, without that of other threads and the network.
+CPU time of the working thread, the least of many short runs, without other threads and the network.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ def _record() -> CallRecord:
 
 @contextmanager
 def _logging(form: Literal["line", "json"]) -> Iterator[Work]:
-    """Logs into nothing for the time inside; gives what logs one call."""
+    """Discards the log inside the block; yields a function that logs one call."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a device

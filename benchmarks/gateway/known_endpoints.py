@@ -1,4 +1,4 @@
-"""Endpoints that are known and ready without a connection, in the place of a pool."""
+"""A fake pool of ready endpoints without connections."""
 
 from typing import NoReturn
 
@@ -12,7 +12,7 @@ MODEL = "Qwen/Qwen3-8B"
 
 
 class KnownEndpoints:
-    """So many endpoints of one pool, with one model each."""
+    """A number of endpoints of one pool, with one model each."""
 
     def __init__(self, count: int) -> None:
         self.names = ("text",)

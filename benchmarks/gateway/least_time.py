@@ -1,4 +1,4 @@
-"""What something takes of the processor: that of the thread that does it, the least of many short runs."""
+"""Measures CPU time of the calling thread: the least of many short runs."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -9,14 +9,14 @@ _REPEATS, _SECONDS = 7, 0.02
 
 
 async def microseconds(work: Work) -> float:
-    """Returns what it takes once."""
+    """Returns the CPU time of one run, in microseconds."""
     once = max(await _timed(work, 10) / 10, 1e-7)
     times = int(_SECONDS / once) + 1
     return min([await _timed(work, times) / times for _ in range(_REPEATS)]) * 1e6
 
 
 def now(work: Callable[[], object]) -> Work:
-    """Returns what does at once what waits for nothing."""
+    """Wraps a coroutine function that never waits into a plain function."""
 
     async def ran() -> object:
         return work()

@@ -1,4 +1,4 @@
-"""Rows of the engine's batch that are in use while more callers come than it has rows for."""
+"""Measures how many rows of the engine's batch are in use while there are more callers than rows."""
 
 import asyncio
 import re
@@ -18,15 +18,15 @@ _WARM_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Means over a time."""
+    """Means over the measured time."""
 
     rows: float
-    """Rows of a step."""
+    """Rows per step."""
     tokens_per_second: float
 
 
 def stack(running: Running, rows: int, over_commits: list[float]) -> tuple[Server, list[Server]]:
-    """Starts the chat model with so many rows, and before it a gateway for each setting."""
+    """Starts the chat model with this many rows, and a gateway in front of it for each over-commit factor."""
     model = ("--model", str(ROOT / "models/chat"), "--device", "cpu")
     service = running.serve("services.text", *model, "--max-sequences", str(rows))
     gateways = [
@@ -40,7 +40,7 @@ def stack(running: Running, rows: int, over_commits: list[float]) -> tuple[Serve
 
 
 async def measure(front: Server, service: Server, rows: int, seconds: float) -> Occupancy:
-    """Returns what happens behind `front` while four times as many callers as rows send one request after the other."""
+    """Measures the service while four callers per row send request after request to `front`."""
     async with AsyncClient(front.address) as client:
         callers = [asyncio.ensure_future(_call(client, number)) for number in range(_CALLERS_PER_ROW * rows)]
         await asyncio.sleep(_WARM_SECONDS)
@@ -58,7 +58,7 @@ async def _call(client: AsyncClient, number: int) -> None:
     turn = 0
     while True:
         request = StreamGenerateRequest(prompt=f"{number} {turn} Hello there, tell me")
-        # Of unlike lengths, so that rows do not end together.
+        # Different lengths, so that rows do not end together.
         request.parameters.max_new_tokens = _TOKENS // 2 + (7 * number + 13 * turn) % _TOKENS
         request.parameters.ignore_eos = True
         async for _ in client.text.stream_generate(request):
@@ -67,7 +67,7 @@ async def _call(client: AsyncClient, number: int) -> None:
 
 
 async def _counts(service: Server) -> list[float]:
-    """Returns how many rows all steps had, how many steps there were, and how many tokens they made."""
+    """Returns three counters of the service: rows of all steps, steps, generated tokens."""
     text = await asyncio.to_thread(_metrics, service)
     return [
         _metric(text, f"sensorium_engine_{name}")

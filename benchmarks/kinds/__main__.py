@@ -1,4 +1,4 @@
-"""`python -m benchmarks.kinds`: kinds of models beside ordinary decoders, against `generate` on a padded batch."""
+"""`python -m benchmarks.kinds`: other kinds of models than plain decoders, against `generate` on a padded batch."""
 
 import random
 from pathlib import Path
@@ -25,7 +25,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 3,
     cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
 ) -> None:
-    """Measures both in turn, on one thread, in tokens per second of CPU time."""
+    """Measures both by turns, on one thread, in tokens per second of CPU time."""
     torch.set_num_threads(1)
     table = Rows("model", "path", "generate, tokens/s", "engine, tokens/s", "the engine is … times as fast")
     for name in shape or SHAPES:
@@ -40,7 +40,7 @@ def _prompts(batch: int, longest: int) -> list[list[int]]:
 
 
 def _measure(folder: Path, prompts: list[list[int]], new_tokens: int, repeats: int) -> tuple[str, str, str, str]:
-    """Returns the path of the engine, tokens per second of both, and the ratio of them within a round."""
+    """Returns the engine's path (paged or serial), tokens per second of both, and their ratio within a round."""
     generate, rounds = Generate(folder), list[tuple[float, float]]()
     with running(folder) as engine:
         for _ in range(repeats + 1):

@@ -1,4 +1,4 @@
-"""Those compared: `generate` on a padded batch, and the engine with a request for each prompt."""
+"""The two sides of the comparison: `generate` on a padded batch, and the engine with one request per prompt."""
 
 import asyncio
 import time
@@ -18,13 +18,13 @@ from services.engine.loading import LoadedModel, load_language_model
 
 
 class Generate:
-    """transformers' own `generate`, all prompts padded to the longest."""
+    """transformers' own `generate`, with all prompts padded to the longest."""
 
     def __init__(self, folder: Path) -> None:
         self._model: Any = _load(folder).model
 
     def run(self, prompts: list[list[int]], new_tokens: int) -> float:
-        """Generates exactly `new_tokens` tokens behind each prompt and returns the seconds of CPU time it took."""
+        """Generates exactly `new_tokens` tokens for each prompt and returns the CPU time in seconds."""
         longest, last = max(map(len, prompts)), not self._model.config.is_encoder_decoder
         pads = [[0] * (longest - len(prompt)) for prompt in prompts]
         ones = [[1] * len(prompt) for prompt in prompts]
@@ -43,16 +43,16 @@ class Generate:
 
 
 class Engine:
-    """The engine of the text service without the service, on the path it chooses."""
+    """The engine of the text service in process, on the path (paged or serial) that it chooses."""
 
     def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
         self._begun = tuple(loaded.decoder_start_ids)
         self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
         self.path = "serial" if built.serial else "paged"
-        """How it runs the model."""
+        """How the engine runs the model."""
 
     def run(self, prompts: list[list[int]], new_tokens: int) -> float:
-        """See Generate.run. All requests come at once."""
+        """See Generate.run. All requests are submitted at once."""
         return asyncio.run(self._run(prompts, new_tokens))
 
     async def _run(self, prompts: list[list[int]], new_tokens: int) -> float:

@@ -1,4 +1,4 @@
-"""The models measured: random weights in the shapes of models in wide use."""
+"""Writes the benchmarked models: random weights in the shapes of widely used models."""
 
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ SHAPES: dict[str, PreTrainedConfig] = {
 
 
 def checkpoint(name: str, dtype: str, cache: Path) -> Path:
-    """Returns the folder of a checkpoint of this shape and element type, made if `cache` does not hold it."""
+    """Returns the folder of a checkpoint of this shape and dtype, written to `cache` on first use."""
     return made_once(cache, f"{name}-{dtype}", partial(_make, SHAPES[name], dtype))
 
 

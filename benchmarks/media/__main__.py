@@ -1,4 +1,4 @@
-"""`python -m benchmarks.media`: what an image in a prompt costs, and what it does to the streams beside it."""
+"""`python -m benchmarks.media`: the cost of an image in a prompt, and its effect on concurrent streams."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from benchmarks.process import ROOT
 from benchmarks.text.statistics import percentile
 
 _TEXT = 60
-"""Tokens of text beside an image."""
+"""Text tokens in a prompt with an image."""
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     streams: Annotated[int, typer.Option(min=1, help="Streams that an image comes beside.")] = 4,
     cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
 ) -> None:
-    """Measures in process, on one thread, without a server, a CLIP of 86 million weights before a Llama of 55."""
+    """Measures a LLaVA (CLIP with 86 M weights, Llama with 55 M) in process, on one thread, without a server."""
     console = Console()
     with running(checkpoint(cache)) as engine:
         console.print(asyncio.run(_cost(engine, repeats)))
@@ -34,7 +34,7 @@ def main(
 
 
 async def _cost(engine: Engine, repeats: int) -> Table:
-    """Compares first tokens of a prompt with an image, of one as long without, and the encoder by itself."""
+    """Compares time to first token with an image and with as many text tokens, and the encoder's own time."""
     rounds: list[tuple[float, float, float]] = []
     for _ in range(repeats + 1):
         rounds.append((await _first(engine, shows=True), await _first(engine, shows=False), engine.encode()))
@@ -53,7 +53,7 @@ async def _first(engine: Engine, *, shows: bool) -> float:
 
 
 async def _pauses(engine: Engine, repeats: int, streams: int) -> Table:
-    """Compares the pauses of streams while a prompt comes, with an image and without."""
+    """Compares the pauses of streams while a prompt arrives, with an image and without."""
     table = Table(
         "what comes beside streams", "pauses before, p50, ms", "during, p50", "during, p99", "longest", "TTFT"
     )
@@ -70,7 +70,7 @@ async def _pauses(engine: Engine, repeats: int, streams: int) -> Table:
 
 
 async def _disturb(engine: Engine, streams: int, *, shows: bool) -> tuple[list[float], list[float], float]:
-    """Returns the pauses of streams before a prompt comes and while it waits, and its own wait."""
+    """Returns the streams' pauses before a prompt arrives and until its first token, and its time to first token."""
     running = [asyncio.create_task(engine.run(engine.prompt(32), 400)) for _ in range(streams)]
     await asyncio.sleep(1)
     prompt = engine.prompt(TOKENS + _TEXT, shows=shows)

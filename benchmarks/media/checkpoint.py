@@ -1,4 +1,4 @@
-"""The model measured: a LLaVA of random weights, of a CLIP tower and a Llama in shapes that exist."""
+"""Writes the benchmarked model: a LLaVA with random weights, from real shapes of a CLIP tower and a Llama."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from benchmarks.text.vocabulary import SIZE, save_tokenizer
 
 SIDE, PATCH = 224, 16
 TOKENS = (SIDE // PATCH) ** 2
-"""Of one image in a prompt."""
+"""Tokens of one image in a prompt."""
 
 
 def checkpoint(cache: Path) -> Path:
-    """Returns the folder of the checkpoint, made if `cache` does not hold it."""
+    """Returns the folder of the checkpoint, written to `cache` on first use."""
     return made_once(cache, "llava", _make)
 
 

@@ -1,4 +1,4 @@
-"""An engine in process, and when the tokens of what it is asked came."""
+"""Runs a multimodal engine in process and records the arrival times of tokens."""
 
 import random
 import time
@@ -28,14 +28,14 @@ from services.engine.multimodal.processor import digest_of
 
 @dataclass(frozen=True)
 class Prompt:
-    """Tokens, and the image among them, if there is one."""
+    """Prompt tokens, with the image among them if there is one."""
 
     token_ids: tuple[int, ...]
     media: PromptMedia | None = None
 
 
 class Engine:
-    """One engine and the means to ask it."""
+    """One engine, with methods to make prompts and run them."""
 
     def __init__(self, loaded: LoadedModel, built: BuiltEngine) -> None:
         self._loaded = loaded
@@ -43,14 +43,14 @@ class Engine:
         self._chance = random.Random(0)
 
     def medium(self) -> Medium:
-        """Returns an image that nobody has seen before, prepared for the model."""
+        """Returns a new random image, preprocessed for the model: no cache holds it."""
         assert self._loaded.media is not None
         pixels = bytes(self._chance.randrange(256) for _ in range(3 * 16 * 16))
         image = Image.frombytes("RGB", (16, 16), pixels).resize((SIDE, SIDE))
         return self._loaded.media.read(MediaKind.IMAGE, image, digest_of(MediaKind.IMAGE, image))
 
     def prompt(self, tokens: int, *, shows: bool = False) -> Prompt:
-        """Returns a prompt of so many tokens, `TOKENS` of which are an image's if it `shows` one."""
+        """Returns a random prompt of this many tokens. If `shows`, `TOKENS` of them are those of an image."""
         assert self._loaded.media is not None
         first, count = first_word_id(), len(words())
         ids = [first + self._chance.randrange(count) for _ in range(tokens - (TOKENS if shows else 0))]
@@ -62,13 +62,13 @@ class Engine:
         return Prompt(tuple(ids), placer.place(ids, [(MediaKind.IMAGE, medium)], "prompt"))
 
     async def run(self, prompt: Prompt, new_tokens: int) -> list[float]:
-        """Returns when each of the tokens that continue a prompt came."""
+        """Generates `new_tokens` tokens and returns their arrival times."""
         stopping = StoppingCriteria(max_new_tokens=new_tokens)
         request = GenerationRequest(prompt.token_ids, SamplingParameters(), stopping, media=prompt.media)
         return await self._engine.token_times(request)
 
     def encode(self) -> float:
-        """Returns how long the model's own encoder takes for one image, while the engine has nothing to do."""
+        """Returns the seconds that the image encoder takes for one image, while the engine is idle."""
         medium, encoder = self.medium(), MediaEncoder.of(self._loaded)
         began = time.perf_counter()
         encoder.encode([medium])
@@ -77,7 +77,7 @@ class Engine:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Engine]:
-    """Starts an engine with a service's defaults, but for the prefix cache, on one thread."""
+    """Starts an engine on one thread, with a service's defaults but without the prefix cache."""
     torch.set_num_threads(1)
     loaded = load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))
     with started(loaded, EngineSettings(share_prefixes=False)) as built:

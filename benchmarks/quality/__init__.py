@@ -1,1 +1,1 @@
-"""What numbers of 8 bits change in the answers of embedded models."""
+"""Measures how 8-bit weights and 8-bit KV caches change the answers of the embedded models."""

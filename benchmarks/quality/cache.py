@@ -1,6 +1,6 @@
-"""`python -m benchmarks.quality.cache [MODEL]`: perplexity and greedy agreement with keys and values in 8 bits.
+"""`python -m benchmarks.quality.cache [MODEL]`: perplexity and greedy agreement with an 8-bit KV cache.
 
-On the answers that the embedded chat model was held out from, by default; no network and no GPU needed.
+Uses the held-out conversations of the embedded chat model by default; needs no network and no GPU.
 """
 
 import sys
@@ -16,11 +16,11 @@ from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 
 _EVERY = 10
-"""Conversation: without the library attention takes its time."""
+"""Every tenth conversation is used: attention is slow without the native library."""
 
 
 def texts_of(loaded: LoadedModel) -> list[tuple[list[int], int]]:
-    """Returns the tokens of conversations, and how many of them were asked."""
+    """Returns the tokens of each conversation, and how many of them are the prompt."""
     tokenizer: Any = loaded.tokenizer
     found: list[tuple[list[int], int]] = []
     for prompt, answer in islice(conversations(tokenizer), 0, None, _EVERY):
@@ -31,7 +31,7 @@ def texts_of(loaded: LoadedModel) -> list[tuple[list[int], int]]:
 
 @torch.inference_mode()
 def logits_of(parts: Parts, tokens: list[int]) -> torch.Tensor:
-    """Returns the logits behind each token."""
+    """Returns the logits after each token."""
     sequence = CachedTokens(tokens)
     parts.pool.grow(sequence.pages, len(tokens))
     try:
@@ -41,7 +41,7 @@ def logits_of(parts: Parts, tokens: list[int]) -> torch.Tensor:
 
 
 def main(model: str = str(CHAT)) -> None:
-    """Prints a line for each kind of cache."""
+    """Prints a line for each KV cache dtype."""
     found: list[tuple[float, int, list[list[int]]]] = []
     for narrow in (False, True):
         loaded = load_language_model(model, revision=None, device=torch.device("cpu"), dtype="auto")

@@ -1,4 +1,4 @@
-"""Conversations that the embedded chat model was held out from."""
+"""Reads the held-out conversations of the embedded chat model."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ CHAT = Path(__file__).parents[2] / "models" / "chat"
 
 
 def conversations(tokenizer: Any, folder: Path = CHAT) -> Iterator[tuple[str, str]]:
-    """Yields what is asked, by the chat template, and the right answer, of each line of `held_out.jsonl`."""
+    """Yields (prompt text by the chat template, right answer) for each line of `held_out.jsonl`."""
     for line in (folder / "held_out.jsonl").read_text().splitlines():
         _, said, answer = json.loads(line)
         turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality.weights`: what weights of 8 bits change in answers to held-out prompts."""
+"""`python -m benchmarks.quality.weights`: how 8-bit weights change the likelihood of answers to held-out prompts."""
 
 import json
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ _KINDS: tuple[NarrowKind, ...] = ("int8", "fp8_e4m3")
 _MODELS = (ROOT / "models" / "chat", ROOT / "models" / "image-chat")
 
 Asked = tuple[dict[str, Tensor], Tensor]
-"""What a model is given, the right answer included, and the ids of that answer."""
+"""The model's inputs, right answer included, and the token ids of that answer."""
 
 
 def main(
     model: Annotated[list[Path] | None, typer.Option(help="Folder; may be repeated. Default: both chats.")] = None,
     prompts: Annotated[int, typer.Option(min=1, help="Of each model.")] = 200,
 ) -> None:
-    """Reads right answers with the weights as they are and rounded, in bfloat16 on the CPU."""
+    """Scores right answers with the original and with rounded weights, in bfloat16 on the CPU."""
     torch.set_num_threads(1)
     table = Table("model", "weights", "perplexity", "same likeliest token", "divergence, bits")
     for folder in model or _MODELS:
@@ -42,7 +42,7 @@ def main(
         for kind in _KINDS:
             network = _load(folder)
             narrow_weights(network, kind, CPU)
-            widen_weights(network)  # which computes the same and is faster here
+            widen_weights(network)  # same results, and faster on a CPU
             found = _likelihoods(network, asked)
             same = (found.argmax(dim=1) == own.argmax(dim=1)).double().mean()
             bits = (own.exp() * (own - found)).sum(dim=1).mean() / torch.tensor(2.0).log()

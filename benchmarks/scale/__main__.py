@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale` tells what breaks first with many gateways and replicas."""
+"""`python -m benchmarks.scale`: estimates what breaks first with many gateways and replicas."""
 
 import asyncio
 from dataclasses import replace
@@ -25,7 +25,7 @@ def main(
     ] = 200,
     seed: Annotated[int, typer.Option(help="Of the simulation.")] = 1,
 ) -> None:
-    """Simulates the choice of replicas, measures what one gateway pays, and adds up what all do."""
+    """Simulates load balancing, measures the costs of one gateway, and adds up those of all gateways."""
     console = Console()
     console.print(_choices(gateways, replicas, seconds, seed))
     sizes = sorted({min(10, replicas), min(100, replicas), replicas})

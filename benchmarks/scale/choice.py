@@ -1,7 +1,8 @@
-"""How well many gateways choose that do not talk to each other: requests over replicas with queues of their own.
+"""Simulates load balancing by many independent gateways over replicas with their own queues.
 
-Every gateway sends each of its requests where it has the least in flight itself, ties at random, as `gateway.catalog`
-does; it does not see what the others send. A replica runs `slots` requests at once, and what comes beyond waits there.
+Each gateway sends a request to the replica with the fewest of its own requests in flight (ties at random), like
+`gateway.catalog`; it does not see the other gateways' requests. A replica runs `slots` requests at once and queues the
+rest.
 """
 
 import heapq
@@ -14,18 +15,18 @@ import numpy as np
 from gateway.endpoints.part import Part
 
 _SECONDS = 10.0
-"""Mean time of a request; lognormal, the longest twentieth as long as all the rest."""
+"""Mean seconds of a request, lognormal: the longest twentieth takes as much time as all others together."""
 _SPREAD = 1.2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A deployment and how full it is.
+    """A deployment and its load.
 
-    Each gateway chooses among all replicas, or among its `gateway.part` where each replica is to be in `sharing` of
-    them, or among `drawn` replicas that it drew for itself. `blind` gateways choose at random; those that are `told`
-    learn with the end of each request how many of the others the replica has. Gateways get shares of the requests that
-    differ by `skew`, the standard deviation of their logarithm.
+    A gateway chooses among all replicas; or, with `sharing`, among its subset by `gateway.part`, in which each replica
+    belongs to `sharing` gateways; or among `drawn` random replicas. `blind` gateways choose at random. `told` gateways
+    learn, at the end of each request, how many requests of other gateways the replica has. `skew` is the standard
+    deviation of the logarithm of the gateways' shares of the requests.
     """
 
     gateways: int
@@ -50,16 +51,16 @@ class _Replica:
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds in the replicas' queues."""
+    """Queueing times on the replicas, in seconds."""
 
     waited: float
-    """Share of requests."""
+    """Share of requests that waited."""
     p50: float
     p99: float
 
 
 def waits(shape: Shape, seconds: float, seed: int) -> Waits:
-    """Returns the waits of requests that come in the second half of so many seconds."""
+    """Simulates this many seconds and returns the waits of the requests that arrive in the second half."""
     draws, numbers = random.Random(seed), np.random.default_rng(seed)
     mine = _subsets(shape, draws)
     local, theirs = (np.zeros((shape.gateways, shape.replicas), dtype=np.int32) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What one gateway pays for its endpoints, measured with the real gateway in this process."""
+"""Measures the costs of one gateway by its number of endpoints, with the real gateway in this process."""
 
 import asyncio
 import gc
@@ -25,23 +25,23 @@ _FIND_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one gateway with so many endpoints. What replicas pay is of each for this one gateway."""
+    """Costs of one gateway with many endpoints. Costs of replicas are per replica, for this one gateway."""
 
     endpoints: int
     found_seconds: float
-    """From the start until all are ready."""
+    """Seconds from the start until all endpoints are ready."""
     memory_kib: float
-    """Per endpoint: connection, health watch, and what was learned."""
+    """KiB per endpoint: connection, health watch and known models."""
     replica_memory_kib: float
     route_us: float
-    """For one call, with the endpoint's change of place as it begins and ends."""
+    """CPU of routing one call, in µs, with the endpoint's reordering at its start and end."""
     change_us: float
-    """For one endpoint's change of state, in the gateway as a whole."""
+    """CPU of one endpoint's change of state in the whole gateway, in µs."""
     poll_us: float
-    """CPU for asking one endpoint for its models once."""
+    """CPU of one ListModels call to one endpoint, in µs."""
     replica_poll_us: float
     idle_cpu: float
-    """Share of a core, with nothing but health watches and polls."""
+    """Share of a core used with only health watches and polls."""
     scrape_kib: float
     scrape_ms: float
 
@@ -51,7 +51,7 @@ Told = Callable[[], Awaitable[tuple[float, float]]]
 
 
 async def costs(count: int, seconds: float) -> Costs:
-    """Measures with `count` endpoints, the polls over so many seconds."""
+    """Measures with `count` endpoints. `seconds` is the time over which polls are measured."""
     command = (sys.executable, "-m", "benchmarks.scale.replicas", str(count))
     replicas = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=2**20
@@ -113,6 +113,6 @@ def _choose(gateway: Gateway) -> None:
 
 
 async def _all_ready(gateway: Gateway, count: int) -> None:
-    # To look at every change would cost as much as what is measured.
+    # Not checked at every change: that would cost as much as what is measured.
     while sum(each.state is EndpointState.READY for each in gateway.pool.endpoints) < count:  # noqa: ASYNC110
         await asyncio.sleep(0.05)

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.scale.replicas COUNT`: one process that answers as so many replicas, each on a port of its own.
+"""`python -m benchmarks.scale.replicas COUNT`: one process that acts as COUNT replicas, each on its own port.
 
-It prints their addresses in one line, and for every line that it reads its CPU seconds and resident MiB.
+It prints their addresses in one line. For every line that it reads, it prints its CPU seconds and resident MiB.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ MODEL = "Qwen/Qwen3-8B"
 
 
 def served() -> ServedModel:
-    """Returns a model of which there is as much to tell as of a real one."""
+    """Returns a model description as large as a real one."""
     model = ServedModel(MODEL)
     info = model.info
     info.identity.revision = "b968826d9c46dd6066d109eabc6255188de91218"

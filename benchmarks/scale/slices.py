@@ -1,15 +1,15 @@
-"""What watching EndpointSlices costs the API server: the size of one, and how many are sent."""
+"""Estimates the API server's traffic for EndpointSlice watches: size of a slice, and number of events."""
 
 import json
 
 ENDPOINTS_PER_SLICE = 100
-"""Kubernetes' own limit."""
+"""Kubernetes' default limit."""
 EVENTS_PER_REPLICA = 3
-"""Of a roll-out: the new one appears and becomes ready; the old one terminates. Fewer, where changes fall together."""
+"""Events of a roll-out: the new pod appears and becomes ready; the old one terminates. Batched changes need fewer."""
 
 
 def slice_bytes(endpoints: int = ENDPOINTS_PER_SLICE) -> int:
-    """Returns the bytes of a full EndpointSlice as JSON, in which every event carries the whole."""
+    """Returns the JSON size of a full EndpointSlice in bytes; every event carries the whole slice."""
     one = {
         "addresses": ["10.244.123.123"],
         "conditions": {"ready": True, "serving": True, "terminating": False},
@@ -37,5 +37,5 @@ def slice_bytes(endpoints: int = ENDPOINTS_PER_SLICE) -> int:
 
 
 def roll_out_bytes(gateways: int, replicas: int) -> int:
-    """Returns what a roll-out of all replicas makes the API server send to all gateways at most."""
+    """Returns the most bytes that a roll-out of all replicas makes the API server send to all gateways."""
     return gateways * replicas * EVENTS_PER_REPLICA * slice_bytes(min(replicas, ENDPOINTS_PER_SLICE))

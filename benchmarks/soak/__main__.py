@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak` tells whether memory grows with the number of requests."""
+"""`python -m benchmarks.soak`: checks that memory does not grow with the number of requests."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ from local.stack import Ports, Stack
 
 SAMPLES = 20
 TOLERANCE = 0.02
-"""Growth that is called none."""
+"""Growth up to this share counts as none."""
 
 
 def main(

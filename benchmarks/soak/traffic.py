@@ -1,4 +1,4 @@
-"""Requests of every kind a service meets: read to the end, given up, refused, too late."""
+"""Sends requests of every kind that a service meets: completed, cancelled, refused, past their deadline."""
 
 import random
 from collections import Counter
@@ -13,13 +13,13 @@ WORDS = ("tokens", "stream", "cache", "gateway", "model", "what", "is", "the", "
 
 @dataclass
 class Traffic:
-    """Sends requests, each chosen by its number alone, and counts how they ended."""
+    """Sends requests, whose kind depends only on their number, and counts how they ended."""
 
     client: sensorium.AsyncClient
     ends: Counter[str] = field(default_factory=Counter[str])
 
     async def send(self, number: int) -> None:
-        """Sends request `number` and waits until it ended, as it should or otherwise."""
+        """Sends request `number` and waits until it has ended, as expected or not."""
         draw = random.Random(number)
         kind = draw.choices(("stream", "whole", "given up", "refused", "too late"), (60, 15, 12, 8, 5))[0]
         try:

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.speculation`: what prompt lookup gains and costs, with and without in turn.
+"""`python -m benchmarks.speculation`: gain and cost of prompt lookup decoding, measured with and without by turns.
 
-Two kinds of output: greedy ones that repeat what stands before them, and drawn ones that hardly do. A third case tells
-what neighbours that propose nothing notice of one that does. By the embedded chat model, or with `--device cuda:0
---shape 1B` by one with random weights, whose greedy outputs come to repeat themselves too.
+Greedy outputs repeat earlier text; sampled ones hardly do. A third case measures how one request with lookup affects
+others without. Uses the embedded chat model, or with `--device cuda:0 --shape 1B` one with random weights, whose
+greedy outputs end up repeating themselves too.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from services.engine.loading import load_language_model
 
 MODEL = ROOT / "models/chat"
 _DRAWN = 1.5
-"""A temperature at which a text hardly repeats itself."""
+"""A temperature at which outputs hardly repeat themselves."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Requests that run together; the first `asking` of them ask for lookup where the run has it."""
+    """Requests that run together. In runs with lookup, the first `asking` of them ask for it."""
 
     name: str
     rows: int
@@ -61,19 +61,19 @@ CASES = (
 
 @dataclass(frozen=True)
 class Run:
-    """What one case came to."""
+    """The result of one run of a case."""
 
     tokens_per_second: float
     cpu_seconds: float
     neighbours_per_second: float
-    """Tokens of each request that did not ask, while it ran; 0 without any."""
+    """Tokens per second of each request without lookup, while it ran; 0 if there is none."""
     proposed: int
     accepted: int
     tokens: tuple[tuple[int, ...], ...]
 
 
 class Bench:
-    """The engine of a text service, without a server."""
+    """The engine of a text service in process."""
 
     def __init__(self, engine: BareEngine) -> None:
         self._engine = engine
@@ -110,7 +110,7 @@ class Bench:
 
 
 async def measure(bench: Bench, prompts: list[list[int]], rounds: int, new_tokens: int, *, exact: bool) -> None:
-    """Runs every case with and without lookup in turn, and prints medians. `exact`: tokens must be the same."""
+    """Runs every case with and without lookup by turns, and prints medians. `exact` requires the same tokens."""
     table = Rows(
         "case", "tokens/s without", "with", "times", "CPU time, times", "accepted of proposed", "neighbours, times",
         "outputs alike",
@@ -151,7 +151,7 @@ def main(
     shape: Annotated[str | None, one_of(SHAPES, help="Instead, one with random weights in bfloat16.")] = None,
     piece: Annotated[int, typer.Option(min=8, help="Tokens that each prompt has twice.")] = 48,
 ) -> None:
-    """Measures the cases in turn and prints a table."""
+    """Measures the cases by turns and prints a table."""
     torch.set_num_threads(1)
     register()
     place = torch.device(device)

@@ -1,1 +1,1 @@
-"""Speech, measured."""
+"""Benchmarks of the speech service."""

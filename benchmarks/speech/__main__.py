@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speech`: transcription over gRPC beside transformers' pipeline in process."""
+"""`python -m benchmarks.speech`: transcription over gRPC, compared with transformers' pipeline in process."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ _AIM = 1.3
 
 @dataclass(frozen=True)
 class Shape:
-    """One model, and how many tokens it writes of a recording; 0 where it writes one a frame."""
+    """One model, and the tokens it generates per recording; 0 for CTC models, which emit one per frame."""
 
     name: str
     folder: Callable[[Path], Path]
@@ -36,7 +36,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Took:
-    """Seconds that all recordings took: by the clock, and of the processor."""
+    """Seconds for all recordings: wall-clock and CPU time."""
 
     clock: float
     processor: float
@@ -53,7 +53,7 @@ def main(
     only: Annotated[str | None, one_of([shape.name for shape in SHAPES], help="Default: all.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
 ) -> None:
-    """Measures both sides in turn, each on one core with one thread for arithmetic; the callers are on the other."""
+    """Measures both sides by turns, each on one core with one thread for arithmetic; callers run on the other core."""
     console = Console(width=140)
     cache = cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def main(
 
 
 def _times(pipelined: list[Took], served: list[Took]) -> str:
-    """Returns how many times the processor's time of ours the pipeline takes, round by round."""
+    """Returns the pipeline's CPU time divided by ours, round by round."""
     ratios = sorted(one.processor / own.processor for one, own in zip(pipelined, served, strict=True))
     return f"{median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
 

@@ -1,4 +1,4 @@
-"""Models that transcribe, of random weights in the shapes of those in wide use."""
+"""Writes transcription models with random weights in the shapes of widely used ones."""
 
 import json
 from itertools import product
@@ -28,16 +28,16 @@ _CONTROL = (
     "<|notimestamps|>",
 )  # fmt: skip
 _APART = 4.0
-"""How far from all words the end of sequence and the times are pushed: so that an output is as long as it may be."""
+"""How far the logits of the end of sequence and of timestamps are lowered, so that outputs have the full length."""
 
 
 def frame_model(cache: Path) -> Path:
-    """Returns the folder of a CTC model in the shape of wav2vec2-base, made if `cache` does not hold it."""
+    """Returns the folder of a CTC model in the shape of wav2vec2-base, written to `cache` on first use."""
     return made_once(cache, "wav2vec2-base-shape", _make_frame_model)
 
 
 def writing_model(cache: Path) -> Path:
-    """Returns the folder of a Whisper in the shape of the tiny one, likewise. It writes until it is stopped."""
+    """Returns the folder of a Whisper in the shape of whisper-tiny, likewise. It generates up to the token limit."""
     return made_once(cache, "whisper-tiny-shape", _make_writing_model)
 
 

@@ -1,4 +1,4 @@
-"""One stream of live transcription, sent as a microphone would, and what came back when."""
+"""Streams one recording for live transcription in real time, and records what came back when."""
 
 import asyncio
 import time
@@ -15,44 +15,44 @@ from sensorium.v1 import speech_pb2 as pb
 Samples = NDArray[np.float32]
 
 _LOUD = 0.05
-"""Share of the greatest level from which a recording without noise is speech."""
+"""Share of the peak level above which a recording without noise counts as speech."""
 
 
 @dataclass
 class Heard:
-    """What came of a stream."""
+    """The results of a stream."""
 
     texts: list[str] = field(default_factory=list)
-    """The final ones."""
+    """The texts of final results."""
     first: float | None = None
-    """Seconds from the moment speech began, as sent, until the first result."""
+    """Seconds from sending the beginning of speech to the first result."""
     final_waits: list[float] = field(default_factory=list)
-    """Seconds from the end of each utterance's text, as sent, until its final result."""
+    """Seconds from sending the end of each utterance to its final result."""
     interim_count: int = 0
     taken_back: int = 0
-    """Results without the beginning that the one before called stable."""
+    """Number of results that change text which the result before called stable."""
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """All final texts together."""
         return " ".join(text for text in self.texts if text)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How audio is sent: in pieces of these sizes, in samples, over and over; `speed` 1 as it was spoken, 0 at once."""
+    """How audio is sent: chunk sizes in samples, repeated in a cycle; `speed` 1 is real time, 0 all at once."""
 
     sizes: tuple[int, ...] = (1600,)
     speed: float = 1.0
 
 
 def onset(samples: Samples, rate: int) -> float:
-    """Returns when speech begins in a recording without noise, in seconds."""
+    """Returns the time in seconds at which speech begins in a recording without noise."""
     return float(np.argmax(np.abs(samples) > _LOUD * np.abs(samples).max())) / rate
 
 
 async def hear(client: AsyncClient, samples: Samples, rate: int, pace: Pace) -> Heard:
-    """Streams a recording and returns what came back, interim results too."""
+    """Streams a recording and returns its results, interim ones included."""
     heard, stable, begun = Heard(), dict[int, str](), time.monotonic()
     speed = pace.speed or float("inf")
 
@@ -81,7 +81,7 @@ async def _sent(samples: Samples, rate: int, pace: Pace, begun: float) -> AsyncI
     yield pb.StreamTranscribeRequest(config=config)
     for begin, end in _places(len(samples), pace.sizes):
         if pace.speed:
-            # A microphone gives a piece away when its last sample was spoken.
+            # Like a microphone, send a chunk once its last sample has been spoken.
             await asyncio.sleep(max(begun + end / rate / pace.speed - time.monotonic(), 0))
         yield pb.StreamTranscribeRequest(audio=samples[begin:end].astype("<f4").tobytes())
 

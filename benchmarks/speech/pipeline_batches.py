@@ -1,6 +1,6 @@
 """Static batches in process, by transformers' pipeline: `python -m benchmarks.speech.pipeline_batches --model DIR`.
 
-Prints the seconds that all recordings took by the clock and of the processor, once for each round.
+Prints wall-clock and CPU seconds for all recordings, once for each round.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from benchmarks.speech.recordings import recordings, samples
 
 
 def main() -> None:
-    """Transcribes all recordings as often as asked for, after a few that warm up."""
+    """Transcribes all recordings for the given number of rounds, after a short warm-up."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--dtype", required=True)

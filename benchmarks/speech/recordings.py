@@ -1,4 +1,4 @@
-"""Recordings to transcribe: the same for all."""
+"""Makes the recordings to transcribe, the same for all systems."""
 
 from io import BytesIO
 from typing import Any
@@ -8,11 +8,11 @@ import soundfile
 
 RATE = 16_000
 _SHORTEST, _LONGEST = 2.0, 15.0
-"""Seconds."""
+"""Shortest and longest recording, in seconds."""
 
 
 def recordings(count: int) -> list[bytes]:
-    """Returns FLAC files of lengths in between, with sound that is nowhere alike."""
+    """Returns FLAC files of different lengths between _SHORTEST and _LONGEST, all with different sound."""
     random = np.random.default_rng(20_260_101)
     return [_file(random.normal(0, 0.1, round(random.uniform(_SHORTEST, _LONGEST) * RATE))) for _ in range(count)]
 
@@ -23,7 +23,7 @@ def samples(file: bytes) -> Any:
 
 
 def total_seconds(files: list[bytes]) -> float:
-    """Returns how long recordings are together."""
+    """Returns the total length of recordings in seconds."""
     return sum(soundfile.info(BytesIO(file)).duration for file in files)
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speech.streaming`: live transcription beside the same recordings read whole."""
+"""`python -m benchmarks.speech.streaming`: live transcription, compared with transcribing the same recordings whole."""
 
 import asyncio
 import json
@@ -26,19 +26,19 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import speech_pb2 as pb
 
 _TOGETHER = 4
-"""Streams at a time, where what is measured are words."""
+"""Concurrent streams in measurements of words, where timing does not matter."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _IDLE_STREAMS, _IDLE_SECONDS, _IDLE_RATE = 100, 10, 16_000
 
 
 @dataclass
 class Measured:
-    """Every figure by its name, with its aim."""
+    """Every figure by name: its value and its target."""
 
     figures: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def add(self, name: str, value: float, aim: str = "") -> None:
-        """Takes one."""
+        """Adds a figure."""
         self.figures[name] = (value, aim)
 
 
@@ -50,7 +50,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="Smoke run: a few recordings, ten chunkings.")] = False,
     cache: Annotated[Path, typer.Option(help="Folder for logs and results.")] = ROOT / ".bench",
 ) -> None:
-    """Measures the service on one core, its caller on another one."""
+    """Measures the service on one core, with its caller on another one."""
     items = draw(drawn) if drawn else read_items(model)
     console = Console()
     measured = asyncio.run(measure(model, items[:14] if quick else items, 10 if quick else chunkings, cache))
@@ -64,7 +64,7 @@ def main(
 
 
 async def measure(model: Path, items: Sequence[Item], chunkings: int, cache: Path) -> Measured:
-    """Returns all figures."""
+    """Measures and returns all figures."""
     os.sched_setaffinity(0, {LOAD_CORE % (os.cpu_count() or 1)})
     measured = Measured()
     with Running(cache) as running:
@@ -116,7 +116,7 @@ async def _latency(client: AsyncClient, spoken: Sequence[Item], measured: Measur
 
 
 async def _idle(client: AsyncClient, process: Process, measured: Measured) -> None:
-    """Streams in which nobody speaks, as many as there may be, each a message of noise every 100 ms."""
+    """Measures the CPU use of many silent streams, each sending a chunk of quiet noise every 100 ms."""
     draws = np.random.default_rng(0)
     noise = (draws.standard_normal(_IDLE_SECONDS * _IDLE_RATE) * 0.003).astype(np.float32)
     before = process.processor_seconds()
@@ -128,7 +128,7 @@ async def _idle(client: AsyncClient, process: Process, measured: Measured) -> No
 async def _chunkings(
     client: AsyncClient, spoken: Sequence[Item], whole: Sequence[str], count: int, measured: Measured
 ) -> None:
-    """One recording of several sentences, cut in many ways and sent at many speeds."""
+    """Transcribes one recording of several sentences, cut into chunks in many ways and sent at many speeds."""
     index = max(range(len(spoken)), key=lambda i: len(_samples(spoken[i])))
     item, said = spoken[index], spoken[index].expected["text"]
     draws = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.speech.synthesis`: how soon a text is heard, by how long it is and who else speaks."""
+"""`python -m benchmarks.speech.synthesis`: time to first audio, by the length of the text and by other load."""
 
 import threading
 import time
@@ -25,10 +25,10 @@ _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nin
 
 @dataclass(frozen=True)
 class Heard:
-    """One text that was spoken, in seconds."""
+    """Times of one synthesis, in seconds."""
 
     first: float
-    """Until the caller had its first audio."""
+    """Time until the caller received the first audio."""
     total: float
     audio: float
     """Length of the audio."""
@@ -42,7 +42,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 5,
     cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
 ) -> None:
-    """Measures through gateway and client, one thread for arithmetic; each round has every row in turn."""
+    """Measures through gateway and client, with one thread for arithmetic; each round measures every row."""
     console = Console()
     folder = model or checkpoint(cache)
     sentence = " ".join(_NUMBERS[i % len(_NUMBERS)] for i in range(words)).capitalize() + ". "
@@ -54,7 +54,7 @@ def main(
             pass
         with Client(stack.target, timeout=600) as client:
             for number in range(repeats + 1):
-                # Which text comes first in a round changes, as what went before may still be in the machine.
+                # The order alternates, since earlier work may still affect the machine.
                 order = list(texts)[:: 1 if number % 2 else -1]
                 row = {name: _hear(client, texts[name]) for name in order}
                 if others:
@@ -78,7 +78,7 @@ def _hear(client: Client, text: str) -> Heard:
 
 @contextmanager
 def _speaking(client: Client, text: str, count: int) -> Generator[None]:
-    """Has texts spoken meanwhile, and their audio read as fast as it comes."""
+    """Keeps `count` other syntheses running inside the block, and reads their audio as fast as it comes."""
     over, ready = threading.Event(), threading.Barrier(count + 1)
 
     def speak() -> None:

@@ -1,4 +1,4 @@
-"""A model that speaks, of random weights in the shape of those in wide use."""
+"""Writes a text-to-speech model with random weights in the shape of a widely used one."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,11 @@ from benchmarks.random_weights import made_once
 _LETTERS = "_abcdefghijklmnopqrstuvwxyz' -"
 _TOKENIZER: dict[str, Any] = {"pad_token": "_", "unk_token": "_", "language": "eng", "phonemize": False}
 _LONGER = -1.0
-"""Makes a letter last about as long as in speech: the predictor's logarithm of frames grows by as much."""
+"""Translation of the duration predictor's last flow, with which a letter lasts about as long as in real speech."""
 
 
 def checkpoint(cache: Path) -> Path:
-    """Returns the folder of a VITS in the shape of MMS, made if `cache` does not hold it."""
+    """Returns the folder of a VITS in the shape of MMS, written to `cache` on first use."""
     return made_once(cache, "mms-tts-shape", _make)
 
 

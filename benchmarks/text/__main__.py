@@ -1,4 +1,4 @@
-"""`python -m benchmarks.text`: the text service beside the servers one would pick instead."""
+"""`python -m benchmarks.text`: the text service compared with other servers."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder for models, peers' environments, logs.")] = ROOT / ".bench",
     out: Annotated[Path | None, typer.Option(help="Folder for report and JSON. Default: the cache folder.")] = None,
 ) -> None:
-    """Measures the systems in turn, prints tables and writes RESULTS.md and results.json."""
+    """Measures the systems by turns, prints tables and writes RESULTS.md and results.json."""
     console = Console()
     cache.mkdir(parents=True, exist_ok=True)
     (cache / ".gitignore").write_text("*\n")
@@ -58,7 +58,7 @@ def main(
 
 
 def _versions(plan: Plan, result: Result, console: Console) -> dict[str, str]:
-    """Returns those of the peers, and installs them now, as nothing may be installed while others are measured."""
+    """Returns the versions of the peers. Installs them now, so that nothing is installed during measurements."""
     found: dict[str, str] = {}
     for peer in (TRANSFORMERS, VLLM):
         if peer.name in plan.systems:

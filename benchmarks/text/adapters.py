@@ -1,7 +1,7 @@
-"""`python -m benchmarks.text.adapters`: what requests that name adapters take of a processor, in this process.
+"""`python -m benchmarks.text.adapters`: CPU cost of requests with unmerged adapters, measured in this process.
 
-Callers keep 64 tokens in and 64 out running. By turns they name no adapter, all one, each another, or half of them one;
-and ask a service without any adapters, which is what one whose adapter is merged takes.
+Callers send requests with 64 tokens in and 64 out. By turns they name no adapter, all the same one, different ones, or
+half of them one; the baseline is an engine without adapters, which costs as much as one with a merged adapter.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from services.engine.generation.building.parts import EngineSettings
 from services.engine.loading import LoadedModel, load_language_model
 
 _REQUESTS = 2
-"""Requests of each caller in a turn."""
-_CACHE = 256 << 20  # bytes of each engine
+"""Requests per caller in a turn."""
+_CACHE = 256 << 20  # bytes of KV cache per engine
 
 
 def _rate(loaded: LoadedModel, built: BuiltEngine, names: Sequence[str], callers: int) -> float:
-    """Returns tokens for each second of processor time."""
+    """Returns tokens per second of CPU time."""
     caller, began = InProcessCaller(loaded, built, names), time.process_time()
     prompt = partial(WORKLOADS["64/64"].prompt, callers)
     asyncio.run(closed_loop(caller, prompt, callers, Amount(0.0, _REQUESTS * callers)))
@@ -51,7 +51,7 @@ def main(
     shape: Annotated[str, one_of(SHAPES, help="Model.")] = "wide",
     cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
 ) -> None:
-    """Prints the medians of all rounds, and of what each line has of the first in the same round."""
+    """Prints each line's median rate over all rounds, and its share of the first line's rate in the same round."""
     torch.set_num_threads(1)
     model = str(checkpoint(SHAPES[shape], cache))
     plain, base = (
@@ -64,15 +64,15 @@ def main(
         f"{adapters // 2} named": (beside, every[: adapters // 2]), f"{adapters} named": (beside, every),
         "half name one": (beside, ["", "0"]),
     }  # fmt: skip
-    settings = EngineSettings(share_prefixes=False, cache_bytes=_CACHE)  # each turn has the same prompts
+    settings = EngineSettings(share_prefixes=False, cache_bytes=_CACHE)  # off, since every turn has the same prompts
     rates: dict[str, list[float]] = {line: [] for line in lines}
     with started(plain, settings) as one, started(beside, settings) as other:
         gc.collect()
-        gc.freeze()  # as services do
+        gc.freeze()  # as services do after loading
         for turn in range(rounds + 1):
             for line, (loaded, names) in lines.items():
                 rate = _rate(loaded, one if loaded is plain else other, names, callers)
-                rates[line] += [rate] if turn else []  # the first finds caches cold
+                rates[line] += [rate] if turn else []  # the first turn is a warm-up
         gc.unfreeze()
     table = Rows("", "tokens/s", "share", "least", "most")
     for line, own in rates.items():

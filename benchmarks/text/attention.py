@@ -1,7 +1,7 @@
-"""`python -m benchmarks.text.attention --against REVISION`: the native library's attention now and as it was, by turns.
+"""`python -m benchmarks.text.attention --against REVISION`: compares the native attention with that of a revision.
 
-Both are compiled from their sources with the same flags, so that a processor's level can be chosen with `--march`. Each
-line is the least of many calls by one thread, since what else runs on a machine only adds to it.
+Both are compiled with the same flags; `--march` chooses the instruction set. They run by turns. Each figure is the
+least of many calls by one thread, since other load can only add time.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ from services.engine.native.library import FLAGS, FOLDER, KINDS, SOURCE
 
 @dataclass(frozen=True)
 class Work:
-    """So many rows, each with new tokens at the end of its context; heads of 64 numbers."""
+    """A batch for attention: rows with new tokens at the end of their context; head dimension 64."""
 
     rows: int
     new: int
@@ -47,7 +47,7 @@ WORKS = {
 
 
 def compiled(folder: Path, march: str) -> ctypes.CDLL:
-    """Returns the library of the sources in `folder`."""
+    """Compiles the library from the sources in `folder` and loads it."""
     target = folder / "library.so"
     command = ["cc", *FLAGS, f"-march={march}", "-Wno-psabi", str(folder / SOURCE.name), "-o", str(target), "-lm"]
     subprocess.run(command, check=True)
@@ -55,7 +55,7 @@ def compiled(folder: Path, march: str) -> ctypes.CDLL:
 
 
 def sources_of(revision: str, folder: Path) -> Path:
-    """Writes the library's sources of a revision into `folder`. Returns where they are."""
+    """Writes the library's sources of a git revision below `folder` and returns their folder."""
     own = FOLDER.relative_to(ROOT)
     command = ["git", "archive", revision, str(own)]
     packed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
@@ -65,7 +65,7 @@ def sources_of(revision: str, folder: Path) -> Path:
 
 
 class Call:
-    """Attention of one work, prepared for any library."""
+    """One attention call with its inputs, which can run on any build of the library."""
 
     def __init__(self, work: Work, dtype: torch.dtype) -> None:
         pages = -(-work.context // PAGE_SIZE)
@@ -82,7 +82,7 @@ class Call:
         self._name = f"attend_{KINDS[dtype]}"
 
     def __call__(self, library: ctypes.CDLL) -> tuple[float, Tensor]:
-        """Returns the seconds it took, and `[tokens, heads * width]`."""
+        """Runs it; returns the seconds it took and the output, `[tokens, heads * width]`."""
         output, stride, (keys, values) = torch.empty_like(self._queries), self._queries.shape[1], self._cache
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         attend = getattr(library, self._name)
@@ -100,7 +100,7 @@ def main(
     march: Annotated[str, typer.Option(help="Level of processors, as the compiler names it.")] = "native",
     calls: Annotated[int, typer.Option(min=1, help="Calls of each library and line.")] = 40,
 ) -> None:
-    """Prints milliseconds of both libraries and how far their results lie apart."""
+    """Prints milliseconds of both libraries, and the difference of their results."""
     table = Table("", "type", "before, ms", "now, ms", "before ÷ now", "most apart")
     with tempfile.TemporaryDirectory() as folder:
         before = compiled(sources_of(against, Path(folder)), march)

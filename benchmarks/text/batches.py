@@ -1,4 +1,4 @@
-"""Calls the process of `benchmarks.text.generate`."""
+"""Client of the `benchmarks.text.generate` process."""
 
 import asyncio
 import time
@@ -10,12 +10,12 @@ from benchmarks.text.sample import Prompt, RequestSample
 
 
 class BatchCaller:
-    """Sends whole batches; the requests of one share the times of its steps."""
+    """Sends whole static batches; all requests of a batch have the same token times."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._answers = process.answers()
-        self._answer()  # that it is ready
+        self._answer()  # the first line says that it is ready
 
     async def __aenter__(self) -> Self:
         return self
@@ -24,7 +24,7 @@ class BatchCaller:
         pass
 
     async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
-        """Returns one sample per prompt; all are of one length and ask for as many tokens."""
+        """Runs one batch and returns one sample per prompt. All prompts have the same length and token limit."""
         sent = time.perf_counter()
         batch = {"prompts": [prompt.token_ids for prompt in prompts], "new_tokens": prompts[0].new_tokens}
         self._process.tell(batch)

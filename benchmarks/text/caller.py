@@ -1,4 +1,4 @@
-"""How a request reaches a system: gRPC, or server-sent events over HTTP."""
+"""Clients of the measured systems: gRPC, or server-sent events over HTTP."""
 
 import json
 import time
@@ -16,18 +16,18 @@ from sensorium.v1.text_pb2 import StreamGenerateRequest
 
 
 class Caller(Protocol):
-    """Sends requests to one system. As a context manager it opens and closes its connections."""
+    """Sends requests to one system. Its connections are open inside `async with`."""
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
 
     async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
-        """Sends requests at once and returns what came of them. Failures are in the samples, never raised."""
+        """Sends requests together and returns a sample of each. Failures are recorded in samples, never raised."""
         ...
 
 
 class GrpcCaller:
-    """Calls StreamGenerate with token ids."""
+    """Calls StreamGenerate with token ids as the prompt."""
 
     def __init__(self, port: int) -> None:
         self._client = sensorium.AsyncClient(f"127.0.0.1:{port}", retry=None)
@@ -60,11 +60,11 @@ class GrpcCaller:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server makes of `/v1/completions` beyond what all share."""
+    """Differences between servers of `/v1/completions`."""
 
     model: str
     token_ids: bool
-    """Takes prompts as token ids, and tells the ids behind each piece."""
+    """Whether it accepts prompts as token ids and returns the token ids of each chunk."""
     extra: dict[str, Any]
 
 

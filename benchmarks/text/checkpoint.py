@@ -1,4 +1,4 @@
-"""The models measured: random weights in shapes that exist."""
+"""Writes the benchmarked models: random weights in real shapes."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ CONTEXT_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Shape:
-    """A Llama by its numbers."""
+    """The dimensions of a Llama."""
 
     name: str
     layers: int
@@ -26,14 +26,14 @@ SHAPES = {
     shape.name: shape
     for shape in (
         Shape("wide", layers=12, hidden=512, feed_forward=2048, heads=8, key_value_heads=4),
-        # Little arithmetic per layer: what an engine spends beside it shows.
+        # Little arithmetic per layer, so that the engine's overhead shows.
         Shape("narrow", layers=30, hidden=256, feed_forward=1024, heads=4, key_value_heads=2),
     )
 }
 
 
 def checkpoint(shape: Shape, cache: Path) -> Path:
-    """Returns the folder of a checkpoint of this shape, made if `cache` does not hold it."""
+    """Returns the folder of a checkpoint of this shape, written to `cache` on first use."""
     return made_once(cache, shape.name, partial(_make, shape))
 
 
@@ -50,7 +50,7 @@ def _make(shape: Shape, folder: Path) -> None:
         num_key_value_heads=shape.key_value_heads,
         max_position_embeddings=CONTEXT_TOKENS,
         tie_word_embeddings=False,
-        # Without an end of sequence every answer has the length asked for, in every system.
+        # Without an end-of-sequence token, every answer has the requested length in every system.
         bos_token_id=None,
         eos_token_id=None,
         pad_token_id=None,

@@ -1,6 +1,6 @@
-"""The engine of the text service in a process of its own, without a server: requests come as lines of JSON.
+"""Runs the engine of the text service in its own process, without a server: requests are lines of JSON.
 
-What a service adds is the difference to this one.
+The difference between a service and this process is the cost of serving.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from services.engine.loading import load_language_model
 
 
 async def _run(engine: BareEngine, asked: dict[str, Any]) -> None:
-    """Runs one request and prints the times of its tokens."""
+    """Runs one request and prints the arrival times of its tokens."""
     stopping = StoppingCriteria(max_new_tokens=asked["new_tokens"])
     times = await engine.token_times(GenerationRequest(tuple(asked["prompt"]), SamplingParameters(), stopping))
     print(json.dumps({"id": asked["id"], "times": times}), flush=True)
@@ -39,7 +39,7 @@ async def _serve(engine: BareEngine) -> None:
 
 
 def main() -> None:
-    """Loads the model with the service's defaults and answers until standard input ends."""
+    """Loads the model with the service's defaults, and answers requests until standard input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--max-sequences", type=int, default=EngineSettings.max_sequences)
@@ -48,7 +48,7 @@ def main() -> None:
     loaded = load_language_model(asked.model, revision=None, device=torch.device("cpu"), dtype="auto")
     with started(loaded, EngineSettings(asked.max_sequences)) as built:
         gc.collect()
-        gc.freeze()  # as services do
+        gc.freeze()  # as services do after loading
         uvloop.run(_serve(BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))))
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.text.experts`: a layer's experts on the CPU, by the library and by transformers."""
+"""`python -m benchmarks.text.experts`: an MoE layer on the CPU, by the native library and by transformers."""
 
 import time
 from statistics import median
@@ -26,7 +26,7 @@ def main(
     rows: Annotated[list[int], typer.Option(help="May be repeated.")] = [1, 4, 16, 32],  # noqa: B006
     dtype: Annotated[str, typer.Option()] = "float32",
 ) -> None:
-    """Prints milliseconds of one thread's own time, the two measured in turns."""
+    """Prints milliseconds of CPU time of one thread, with both measured by turns."""
     torch.set_num_threads(1)
     config = MixtralConfig(hidden_size=hidden, intermediate_size=inner, num_local_experts=experts)
     config._experts_implementation = "grouped_mm"

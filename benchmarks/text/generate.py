@@ -1,4 +1,4 @@
-"""Plain `generate` in a process of its own: batches come as lines of JSON, and so do the times of their tokens."""
+"""Runs transformers' `generate` in its own process: reads batches and writes token times as lines of JSON."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 
 class _Clock:
-    """Notes when each step ended. Passed as a stopping criterion, as that is called once a step."""
+    """Records the end time of each step: a stopping criterion, since those are called once per step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -22,7 +22,7 @@ class _Clock:
 
 
 def main() -> None:
-    """Answers each batch on standard input with the times on the machine's monotonic clock."""
+    """Answers each batch on standard input with its token times, on the machine's monotonic clock."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Calls of an engine in this process."""
+"""Client of an engine in this process."""
 
 import time
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from services.engine.loading import LoadedModel
 
 
 class InProcessCaller:
-    """Sends prompts one by one, greedy, which name adapters by turns, or none."""
+    """Sends greedy requests, which cycle through the given adapter names; an empty name means none."""
 
     def __init__(self, loaded: LoadedModel, built: BuiltEngine, adapters: Sequence[str] = ("",)) -> None:
         self._engine = BareEngine(built.engine, PromptEncoder(loaded.tokenizer, built.context_tokens))
         self._adapters, self._sent = adapters, 0
         self.tokens = 0
-        """Those that all answers had."""
+        """Tokens of all answers so far."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -28,7 +28,7 @@ class InProcessCaller:
         pass
 
     async def call(self, prompts: Sequence[Prompt]) -> list[RequestSample]:
-        """Returns when the tokens of the answer came. There has to be one prompt."""
+        """Runs the one prompt and returns its sample."""
         (prompt,) = prompts
         adapter, self._sent = self._adapters[self._sent % len(self._adapters)], self._sent + 1
         sent, stopping = time.perf_counter(), StoppingCriteria(max_new_tokens=prompt.new_tokens)

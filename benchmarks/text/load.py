@@ -1,4 +1,4 @@
-"""The load: callers that each keep one request running."""
+"""Generates closed-loop load: each caller keeps one request running."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ MakePrompt = Callable[[int], Prompt]
 
 @dataclass
 class Load:
-    """What came of a load, and the time in which it was constant."""
+    """The samples of a load, and the period of constant load: `begin` to `end`."""
 
     begin: float
     end: float = 0.0
@@ -22,17 +22,17 @@ class Load:
 
 @dataclass(frozen=True)
 class Amount:
-    """How long a load goes on: for this time, and until this many requests are done, whichever is later."""
+    """Length of a load: at least this many seconds and at least this many finished requests."""
 
     seconds: float
     requests: int
 
 
 async def closed_loop(caller: Caller, prompt: MakePrompt, concurrency: int, amount: Amount) -> Load:
-    """Lets `concurrency` callers send, each the next request when its last one ended.
+    """Runs `concurrency` callers, each of which sends its next request when the last one ended.
 
-    The constant time ends with the request that makes the amount full; what still runs then is waited for, and the
-    part of it that lies behind is not counted by who reads `Load.end`. A failed request ends the load.
+    The constant period ends with the request that completes the amount. Requests still running then are awaited;
+    statistics ignore what comes after `Load.end`. A failed request ends the load.
     """
     load = Load(time.perf_counter())
     order = iter(range(1_000_000_000))
@@ -50,7 +50,7 @@ async def closed_loop(caller: Caller, prompt: MakePrompt, concurrency: int, amou
 
 
 async def static_batches(caller: Caller, prompt: MakePrompt, concurrency: int, amount: Amount) -> Load:
-    """Sends batches of `concurrency` requests one behind the other: all that static batching can be given."""
+    """Sends static batches of `concurrency` requests, one after the other."""
     load = Load(time.perf_counter())
     while not load.end:
         first = len(load.samples)

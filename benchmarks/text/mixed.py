@@ -1,4 +1,4 @@
-"""A long prompt that arrives while others stream: what it does to them."""
+"""Measures how a long prompt that arrives affects running streams."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from benchmarks.text.workload import MIXED_ARRIVAL, MIXED_STREAM
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Pauses between the tokens of the running streams, in milliseconds, and the arrival's own wait."""
+    """Pauses between tokens of the running streams, and the new request's time to first token, in milliseconds."""
 
     before_p99: float
     during_p99: float
@@ -21,10 +21,10 @@ class Disturbance:
 
 
 def disturbance(streams: list[RequestSample], arrival: RequestSample, quiet_from: float) -> Disturbance:
-    """Returns what the streams felt from `quiet_from` to the arrival, and from there to its first token.
+    """Compares the streams' pauses from `quiet_from` to the arrival with those until its first token.
 
     Raises:
-        MeasuredWrong: a request failed, or a stream had ended by itself before the arrival's first token.
+        MeasuredWrong: A request failed, or a stream ended before the arrival's first token.
     """
     if errors := [sample.error for sample in [*streams, arrival] if sample.error]:
         raise MeasuredWrong(errors[0])
@@ -33,7 +33,7 @@ def disturbance(streams: list[RequestSample], arrival: RequestSample, quiet_from
         raise MeasuredWrong("a stream ended before the long prompt was answered")
     gaps = [gap for stream in streams for gap in stream.gaps()]
     before = [gap for at, gap in gaps if quiet_from <= at < arrival.sent]
-    # A pause counts if any of it lies between arrival and answer.
+    # A pause counts if it overlaps the time between arrival and first token.
     during = [gap for at, gap in gaps if at >= arrival.sent and at - gap <= first]
     return Disturbance(
         before_p99=1000 * percentile(before, 0.99),
@@ -44,9 +44,9 @@ def disturbance(streams: list[RequestSample], arrival: RequestSample, quiet_from
 
 
 async def mixed(caller: Caller, key: object, streams: int = 16, quiet_seconds: float = 3.0) -> Disturbance:
-    """Lets `streams` streams run, sends the long prompt, and returns what they felt. Raises MeasuredWrong."""
+    """Starts `streams` streams, sends the long prompt, and returns the disturbance. Raises MeasuredWrong."""
     running = [asyncio.create_task(caller.call([MIXED_STREAM.prompt(key, index)])) for index in range(streams)]
-    await asyncio.sleep(2.0)  # all prompts are in by then
+    await asyncio.sleep(2.0)  # all prompts have been prefilled by then
     quiet_from = time.perf_counter()
     await asyncio.sleep(quiet_seconds)
     (arrival,) = await caller.call([MIXED_ARRIVAL.prompt(key)])

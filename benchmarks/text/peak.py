@@ -1,4 +1,4 @@
-"""How much a core multiplies at most, measured by a loop that does nothing else."""
+"""Measures the peak rate of multiplications of a core, with a loop that does nothing else."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ _ONE = {torch.float32: 0x3F800000, torch.bfloat16: 0x3F803F80}
 
 
 def peak(dtype: torch.dtype) -> float:
-    """Returns multiplications per second of this thread's core, by CPU time; the best of some tries."""
+    """Returns multiplications per second of CPU time on this thread's core; the best of several tries."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "peak.so"
         command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, *NATIVE, f"-I{FOLDER}", "-o", target, _SOURCE]

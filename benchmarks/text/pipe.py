@@ -1,4 +1,4 @@
-"""Calls the process of `benchmarks.text.engine`."""
+"""Client of the `benchmarks.text.engine` process."""
 
 import asyncio
 import time
@@ -11,14 +11,14 @@ from benchmarks.text.sample import Prompt, RequestSample
 
 
 class PipeCaller:
-    """Sends each request as a line and takes its tokens' times from the line that answers it."""
+    """Sends each request as a line of JSON, and reads its token times from the line that answers it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._ids = count()
         self._waiting: dict[int, asyncio.Future[list[float]]] = {}
         self._answers = process.answers()
-        if next(self._answers, None) is None:  # that it is ready
+        if next(self._answers, None) is None:  # the first line says that it is ready
             raise SystemFailed(f"the engine ended:\n{process.last_lines()}")
 
     async def __aenter__(self) -> Self:

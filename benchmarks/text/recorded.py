@@ -1,7 +1,7 @@
-"""`python -m benchmarks.text.recorded FILE MODULE ARGUMENTS`: as `python -m MODULE`, but notes its engine's steps.
+"""`python -m benchmarks.text.recorded FILE MODULE ARGUMENTS`: like `python -m MODULE`, but records the engine's steps.
 
-The file then holds, for each step, when it ended on the machine's monotonic clock, its rows that decoded, the tokens of
-prompts it read, and what it took of the engine's thread on the processor, in seconds.
+At the end, the file has for each step: its end on the machine's monotonic clock, the number of decoding rows, the
+number of prompt tokens read, and the CPU seconds of the engine's thread.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""The written report: what was measured, where, by which command, and what was not."""
+"""Writes the report: results, machine, command, and what was not measured."""
 
 import json
 from dataclasses import asdict
@@ -19,7 +19,7 @@ the systems' own and were within 2 % of what was asked, or the cell is left out 
 
 
 def markdown(result: Result, setting: Setting) -> str:
-    """Returns the report."""
+    """Returns the report as Markdown."""
     facts = [f"- date: {setting.date}", f"- machine: {setting.machine}"]
     facts.append("- versions: " + ", ".join(f"{name} {version}" for name, version in setting.versions.items()))
     facts.append(f"- command: `{setting.command}`")
@@ -30,7 +30,7 @@ def markdown(result: Result, setting: Setting) -> str:
 
 
 def write_json(result: Result, setting: Setting, path: Path) -> None:
-    """Writes every measurement of every repeat."""
+    """Writes every measurement of every repeat as JSON."""
     everything = {"setting": asdict(setting), **result.as_json()}
     path.write_text(json.dumps(everything, indent=1) + "\n")
 

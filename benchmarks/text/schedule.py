@@ -1,4 +1,4 @@
-"""The order of measuring: in every repeat each system in turn, so that a slow minute of the machine hits all alike."""
+"""The order of measurements: every repeat measures all systems by turns, so that slow minutes affect all alike."""
 
 import os
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Plan:
     cache: Path
 
     def left_out(self) -> list[str]:
-        """Returns a sentence on each thing that could be measured and is not."""
+        """Returns a sentence for each thing that could be measured but is not."""
         offered = {
             "shapes": (SHAPES, self.shapes),
             "systems": (SYSTEMS, self.systems),
@@ -46,7 +46,7 @@ class Plan:
 
 
 async def measure(plan: Plan, result: Result, say: Say) -> None:
-    """Fills `result`. A system that fails is noted and passed over; the others go on."""
+    """Fills `result`. A system that fails is noted and skipped; the others go on."""
     os.sched_setaffinity(0, {LOAD_CORE})
     missing: set[str] = set()
     for repeat in range(plan.repeats):
@@ -70,7 +70,7 @@ async def measure(plan: Plan, result: Result, say: Say) -> None:
 
 @dataclass(frozen=True)
 class _Visit:
-    """One system, started, on one shape in one repeat."""
+    """One running system, for one model shape in one repeat."""
 
     plan: Plan
     system: System
@@ -116,7 +116,7 @@ class _Visit:
 
     async def _mixed(self, caller: Caller) -> None:
         if self.system.batched:
-            return  # nothing can arrive at a batch
+            return  # no request can join a static batch
         before = self._cpu()
         try:
             felt = await mixed(caller, self.repeat)

@@ -1,9 +1,8 @@
-"""`python -m benchmarks.text.served`: what serving adds to the engine's steps (ADR 40).
+"""`python -m benchmarks.text.served`: what serving costs on top of the engine's steps (ADR 40).
 
-The service and the engine in process are started together and loaded by turns, seconds apart, so that their tokens a
-second can be compared where the machine's speed changes by the minute. Of each: what a token takes of the engine's
-thread, of the event loop, and of all others, by the processor's own time; and how long steps are, those that only
-decode and those that read prompts too.
+The service and the in-process engine run side by side and are loaded by turns, seconds apart, so that their rates are
+comparable although the machine's speed changes by the minute. Prints for each: CPU time per token of the engine's
+thread, of the event loop and of all other threads; and the length of steps, with and without prefill.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ from benchmarks.text.system import SYSTEMS
 from benchmarks.text.workload import WORKLOADS
 
 _SYSTEMS = ("sensorium", "sensorium-uncached", "sensorium-gateway", "engine")
-"""Those with an engine of ours."""
+"""The systems with our engine."""
 _RECORDED = ("services.text", "benchmarks.text.engine")
 _COLUMNS = (
     "system", "tokens/s", "inter-token p99, ms", "engine, µs a token", "loop", "others", "decode-only step p50, ms",
@@ -41,10 +40,10 @@ _COLUMNS = (
 
 @dataclass
 class _Recording(Running):
-    """A system of which the process with the engine notes its steps."""
+    """A system whose engine process records its steps."""
 
     notes: Path = field(kw_only=True)
-    """Where they are, once it has ended."""
+    """File of the steps, written when the process ends."""
 
     def by(self, module: str) -> list[str]:
         """See Running."""
@@ -65,7 +64,7 @@ class _Plan:
 
 @dataclass
 class _Visit:
-    """A system that was started, what its turns came to, and what they took of the processor."""
+    """A running system, the results of its turns, and their CPU time."""
 
     running: _Recording
     caller: Caller
@@ -73,11 +72,11 @@ class _Visit:
     shares: Shares = field(default_factory=Shares)
 
     async def turn(self, prompts: MakePrompt, concurrency: int, amount: Amount) -> None:
-        """Measures it once."""
+        """Measures one turn."""
         self.loads.append(await closed_loop(self.caller, prompts, concurrency, amount))
 
     def speeds(self) -> list[float]:
-        """Returns the tokens/s of each turn."""
+        """Returns the tokens per second of each turn."""
         return [numbers(load.samples, load.begin, load.end).tokens_per_second for load in self.loads]
 
 
@@ -89,7 +88,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a turn at least.")] = 3.0,
     cache: Annotated[Path, typer.Option(help="Folder for models and logs.")] = ROOT / ".bench",
 ) -> None:
-    """Prints a line for each system and repeat, and how many tokens the first makes for one of each other."""
+    """Prints a line per system and repeat, and the ratio of the first system's rate to each other one's."""
     os.sched_setaffinity(0, {LOAD_CORE})
     plan = _Plan(tuple(system), concurrency, turns, Amount(seconds, 2 * concurrency), cache.resolve())
     table = Rows(*_COLUMNS)
@@ -109,7 +108,7 @@ def main(
 
 
 async def _measure(plan: _Plan, repeat: int, stack: ExitStack) -> dict[str, _Visit]:
-    """Starts all systems, which `stack` ends, and lets them take turns; who began a round ends the next."""
+    """Starts all systems (`stack` stops them) and measures them by turns, in alternating order."""
     workload, model = WORKLOADS["64/64"], checkpoint(SHAPES["wide"], plan.cache)
     visits: dict[str, _Visit] = {}
     async with AsyncExitStack() as callers:

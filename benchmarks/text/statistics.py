@@ -1,4 +1,4 @@
-"""From samples to numbers."""
+"""Computes figures from samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ COUNT_TOLERANCE = 0.02
 
 
 class MeasuredWrong(Exception):
-    """The samples do not show what was asked for, so no number is made of them."""
+    """Raised when the samples are not a valid measurement."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """One system under one load, once. Times in milliseconds."""
+    """Figures of one system under one load in one repeat. Times in milliseconds."""
 
     tokens_per_second: float
     first_token_p50: float
@@ -23,13 +23,13 @@ class Numbers:
     inter_token_p99: float
     requests: int
     prompt_tokens: float
-    """Mean per request, by the system's own count."""
+    """Mean per request, as counted by the system itself."""
     output_tokens: float
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over the repeats."""
+    """A figure over the repeats: median, lowest and highest."""
 
     median: float
     lowest: float
@@ -40,7 +40,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     """Returns the value below which `share` (0 to 1) of `values` lie, interpolated between neighbours.
 
     Raises:
-        ValueError: no values, or a share out of range.
+        ValueError: There are no values, or the share is out of range.
     """
     if not values or not 0 <= share <= 1:
         raise ValueError("a percentile needs values and a share in [0, 1]")
@@ -52,10 +52,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def numbers(samples: Sequence[RequestSample], begin: float, end: float) -> Numbers:
-    """Returns what `samples` show of the time from `begin` to `end`, in which the load was constant.
+    """Returns the figures of the time from `begin` to `end`, in which the load was constant.
 
     Raises:
-        MeasuredWrong: a request failed, or nothing arrived in that time.
+        MeasuredWrong: A request failed, or no token arrived in that time.
     """
     if failed := [sample.error for sample in samples if sample.error]:
         raise MeasuredWrong(f"{len(failed)} of {len(samples)} requests failed, the first by: {failed[0]}")
@@ -77,7 +77,7 @@ def numbers(samples: Sequence[RequestSample], begin: float, end: float) -> Numbe
 
 
 def check_counts(measured: Numbers, prompt_tokens: int, output_tokens: int) -> None:
-    """Raises MeasuredWrong if the system counted more than 2 % other tokens than it was sent or asked for."""
+    """Raises MeasuredWrong if the system's token counts differ by more than 2 % from those requested."""
     for what, found, meant in (
         ("prompt", measured.prompt_tokens, prompt_tokens),
         ("output", measured.output_tokens, output_tokens),
@@ -87,16 +87,16 @@ def check_counts(measured: Numbers, prompt_tokens: int, output_tokens: int) -> N
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Returns middle and ends of the repeats. Raises ValueError without any."""
+    """Returns median, lowest and highest of the repeats. Raises ValueError if there are none."""
     if not values:
         raise ValueError("no repeats")
     return Spread(median(values), min(values), max(values))
 
 
 def ratio(ours: Sequence[float], peers: Sequence[float]) -> Spread:
-    """Returns ours ÷ peer, repeat by repeat: the two of one repeat ran within minutes of each other.
+    """Returns ours ÷ peer for each repeat, whose two runs are only minutes apart.
 
     Raises:
-        ValueError: no repeat in which both were measured.
+        ValueError: In no repeat were both measured.
     """
     return spread([own / other for own, other in zip(ours, peers, strict=False)])

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.text.step`: where the time of the engine's steps goes, in this process and by CPU time.
+"""`python -m benchmarks.text.step`: breaks down the CPU time of the engine's steps, in this process.
 
-Callers keep 64 tokens in and 64 out running. Afterwards the products of the recorded steps are done again by
-themselves, on the same weights in the same order, and so is attention to the same pages; the rest of a forward is what
-remains of it. Each line is measured with the decoder in one call, and with the model's own forward around its layers.
+Callers send requests with 64 tokens in and 64 out. Afterwards, the matrix products of the recorded steps are replayed
+alone, on the same weights in the same order, and so is attention over the same pages; the remainder is other work of
+the forward. Each line is measured with the whole decoder in one native call, and with the model's own forward.
 """
 
 import asyncio
@@ -40,22 +40,22 @@ from services.engine.native.linear import NativeLinear
 
 _CPU = torch.device("cpu")
 _REQUESTS = 4
-"""Requests of each caller."""
+"""Requests per caller."""
 _SPREAD = 64
-"""Numbers between rows, beyond their width: as in the library, so that rows share no lines of the first cache."""
+"""Padding between rows in elements, as in the library, so that rows do not conflict in the L1 cache."""
 
 
 @dataclass
 class Step:
-    """One forward, on the clock of its thread's CPU time."""
+    """One forward. Times are CPU seconds of its thread."""
 
     plan: CpuPlan
     tokens: int
     kept: int
-    """Tokens of which logits were computed."""
+    """Number of tokens whose logits were computed."""
     began: float
     noted: float
-    """Seconds before, for noting it."""
+    """Seconds spent on recording, before the forward."""
     ended: float = 0.0
     products: float = 0.0
     attention: float = 0.0
@@ -63,7 +63,7 @@ class Step:
 
 
 class Recorder:
-    """Notes a runner's forwards."""
+    """Records every forward of a runner, by wrapping its `run`."""
 
     def __init__(self, runner: ModelRunner, library: Library) -> None:
         self.steps: list[Step] = []
@@ -82,7 +82,7 @@ class Recorder:
 
 
 class Replay:
-    """Does the products and the attention of steps again."""
+    """Replays the matrix products and the attention of recorded steps."""
 
     def __init__(self, model: nn.Module, library: Library) -> None:
         self._layers = [module for module in model.modules() if isinstance(module, FusedDecoderLayer)]
@@ -91,7 +91,7 @@ class Replay:
         self._inputs, self._outputs = (torch.randn(1 << 22).to(self._dtype) for _ in range(2))
 
     def run(self, step: Step) -> None:
-        """Fills in how long the step's products and its attention take, and what is multiplied."""
+        """Fills in the seconds of the step's products and attention, and the number of multiplications."""
         step.products = step.attention = 0.0
         step.multiplications = 0
         for layer in self._layers:
@@ -145,18 +145,18 @@ def main(
     shape: Annotated[str, one_of(SHAPES, help="Model.")] = "wide",
     cache: Annotated[Path, typer.Option(help="Folder for models.")] = ROOT / ".bench",
 ) -> None:
-    """Prints a line of a table for each number of callers."""
+    """Prints a table row for each number of callers."""
     torch.set_num_threads(1)
     model = str(checkpoint(SHAPES[shape], cache))
     loaded = load_language_model(model, revision=None, device=_CPU, dtype="auto")
-    settings = EngineSettings(share_prefixes=False)  # each line has the same prompts
+    settings = EngineSettings(share_prefixes=False)  # off, since every line has the same prompts
     parts, library = paged_parts(loaded, settings), load_library()
     built = engine_of(loaded, parts, settings, EngineMetrics(CollectorRegistry()))
     assert library is not None and isinstance(parts.runner, ModelRunner)
     most, replay, recorder = peak(loaded.model.dtype), Replay(loaded.model, library), Recorder(parts.runner, library)
     ways = {"one call": parts.runner.whole, "the model's": None}
     gc.collect()
-    gc.freeze()  # as services do
+    gc.freeze()  # as services do after loading
     built.engine.start()
     print(f"{most / 1e9:.0f} thousand million multiplications a second at most; times are of the CPU")
     table = Rows(
@@ -171,7 +171,7 @@ def main(
             replay.run(step)
         table.add(str(count), way, *_told(recorder.steps, most))
     built.engine.close()
-    gc.unfreeze()  # else libraries tell at the end of what they take for leaks
+    gc.unfreeze()  # otherwise libraries report false leaks at exit
 
 
 if __name__ == "__main__":

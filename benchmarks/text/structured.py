@@ -1,7 +1,7 @@
-"""`python -m benchmarks.text.structured`: what structured output takes of an engine's tokens a second.
+"""`python -m benchmarks.text.structured`: the cost of structured output in tokens per second.
 
-The same streams with and without a structure, by turns, in one process. None ends before all its tokens: a structure
-is as long as that at least, and the model, whose weights are random, has no end of sequence.
+Runs the same streams with and without a structure, by turns, in one process. All streams generate the full number of
+tokens: the structures allow it, and the random model has no end-of-sequence token.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ _PERSON = {
     "additionalProperties": False,
 }
 _WORDS = "( [a-z]{1,9})*"
-"""Which may end behind each letter."""
+"""A regular expression that may end after each letter."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Streams of which the first so many are held to a structure."""
+    """Concurrent streams, the first few of which are constrained by a structure."""
 
     name: str
     structure: Structure
@@ -51,7 +51,7 @@ class Case:
 
 
 def cases(vocabulary: Vocabulary, streams: int, new_tokens: int) -> list[Case]:
-    """Returns what is measured."""
+    """Returns the cases to measure."""
     people = json.dumps({"type": "array", "items": _PERSON, "minItems": new_tokens})
     json_schema = _compiled(StructureKind.JSON_SCHEMA, people, vocabulary)
     words = _compiled(StructureKind.REGEX, _WORDS, vocabulary)
@@ -68,14 +68,14 @@ def _compiled(kind: StructureKind, text: str, vocabulary: Vocabulary) -> Structu
 
 
 class Bench:
-    """The engine of a text service, without a server."""
+    """The engine of a text service in process."""
 
     def __init__(self, engine: BareEngine, streams: int, new_tokens: int) -> None:
         self._engine, self._streams, self._new_tokens = engine, streams, new_tokens
         self._workload = Workload("structured", _PROMPT_TOKENS, new_tokens)
 
     async def run(self, case: Case, turn: int, *, structured: bool) -> tuple[float, float]:
-        """Returns tokens a second while all streams run, and the processor's seconds for each."""
+        """Returns tokens per second while all streams run, and CPU seconds per token."""
         held, cpu = case.structured if structured else 0, time.process_time()
         one_each = [self._times(turn, i, case.structure if i < held else None) for i in range(self._streams)]
         times = await asyncio.gather(*one_each)

@@ -1,4 +1,4 @@
-"""The systems compared: how each is started on the servers' core, and how it is called."""
+"""The compared systems: how each is started on the servers' core, and how it is called."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from local.stack import free_ports
 
 @dataclass(frozen=True)
 class System:
-    """One thing to measure."""
+    """One system to measure."""
 
     name: str
     start: Callable[[Running, Path], Caller]
-    """Starts it with a model's folder, waits until it is ready, and returns how it is called."""
+    """Starts it with a model's folder, waits until it is ready, and returns its client."""
     batched: bool = False
-    """Static batches instead of requests that come and go."""
+    """Whether it runs static batches instead of continuous requests."""
     only: str | None = None
-    """The one workload it is there for; None: all."""
+    """The only workload it is measured with; None: all."""
 
 
 def _ours(running: Running, model: Path) -> GrpcCaller:
@@ -60,11 +60,11 @@ def _transformers_serve(running: Running, model: Path) -> HttpCaller:
 def _vllm(running: Running, model: Path) -> HttpCaller:
     """VLLM's OpenAI server for CPUs, called over HTTP."""
     (port,) = free_ports(1)
-    # The `vllm` program itself asks for the version of a package of that name, which this one is not.
+    # The `vllm` program looks up the version of a package called vllm, but this build has another name.
     program = [str(environment(VLLM, running.cache) / "python"), "-m", "vllm.entrypoints.openai.api_server"]
     arguments = ["--model", str(model), "--served-model-name", "m", "--disable-uvicorn-access-log"]
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    # It binds its threads itself; left alone it chooses the cores by what it finds.
+    # It binds its threads to cores itself, and by default chooses these cores on its own.
     extra = {"VLLM_CPU_OMP_THREADS_BIND": str(SERVER_CORE), "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     extra["VLLM_CACHE_ROOT"] = str(running.cache / "vllm-cache")
     process = running.start("vllm-cpu", [*program, *arguments, *address], extra)
@@ -74,7 +74,7 @@ def _vllm(running: Running, model: Path) -> HttpCaller:
 
 
 def _engine(running: Running, model: Path) -> PipeCaller:
-    """The engine of the text service in process, without a server."""
+    """The engine of the text service in its own process, without a server."""
     return PipeCaller(running.run("benchmarks.text.engine", "--model", str(model), answers=True))
 
 

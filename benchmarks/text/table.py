@@ -1,4 +1,4 @@
-"""A result for people: tables of the terminal, and the same in Markdown."""
+"""Renders a result as tables, for the terminal and in Markdown."""
 
 from dataclasses import dataclass
 
@@ -10,33 +10,33 @@ from benchmarks.text.statistics import Spread, spread
 
 OURS = "sensorium"
 RATIOS = {"tokens_per_second": "tokens/s", "first_token_p50": "TTFT p50", "inter_token_p99": "inter-token p99"}
-"""Numbers that are compared, by their names for people: of the first more is better, of the others less."""
+"""Compared figures with their display names: more is better for the first, less for the others."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table before it is drawn."""
+    """A table that can be rendered in both formats."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
     def rich(self) -> Table:
-        """Returns it for the terminal."""
+        """Returns the table for the terminal."""
         table = table_of(*self.header, title=self.title)
         for row in self.rows:
             table.add_row(*row)
         return table
 
     def markdown(self) -> str:
-        """Returns it with its title as a heading."""
+        """Returns the table in Markdown, with its title as a heading."""
         rule = ["---", *["---:"] * (len(self.header) - 1)]
         lines = [" | ".join(row) for row in (self.header, rule, *self.rows)]
         return "\n".join([f"### {self.title}", "", *(f"| {line} |" for line in lines), ""])
 
 
 def grids(result: Result) -> list[Grid]:
-    """Returns the ratios to the others, then a table per load in order of measuring, and the one of the long prompt."""
+    """Returns the table of ratios to the peers, one table per load in order of measuring, and the long prompt's."""
     kinds = dict.fromkeys((cell.shape, cell.workload) for cell in result.cells())
     ratios = [_of_ratios(result, *kind) for kind in kinds]
     tables = [_of_cell(result, cell) for cell in result.cells()]
@@ -95,7 +95,7 @@ def _ratio(result: Result, peer: str, cell: Cell, number: str) -> str:
 
 
 def _range(found: Spread, digits: int = 0) -> str:
-    """Returns the median, and the lowest and highest where they differ from it."""
+    """Formats the median, with lowest and highest if they differ from it."""
     if found.lowest == found.highest:
         return f"{found.median:.{digits}f}"
     return f"{found.median:.{digits}f} ({found.lowest:.{digits}f}–{found.highest:.{digits}f})"

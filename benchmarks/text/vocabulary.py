@@ -1,7 +1,7 @@
-"""A vocabulary in which a text of known words is a known number of tokens, and every token is text by itself.
+"""A vocabulary in which a text of known words has a known number of tokens, and every token is complete text.
 
-It has no bytes that are parts of characters only: a system holds those back until the character is whole, and when
-their tokens were made could not be told by when they came.
+No token is an incomplete UTF-8 sequence: servers hold such tokens back until the character is complete, so their
+arrival would not show when they were generated.
 """
 
 from itertools import product
@@ -9,12 +9,12 @@ from pathlib import Path
 from string import ascii_lowercase
 
 SIZE = 8192
-_SPACE = "Ġ"  # how a byte-level vocabulary writes a blank
+_SPACE = "Ġ"  # a space in byte-level vocabularies
 _BYTES = 128
 
 
 def words() -> list[str]:
-    """Returns the words of three letters that are one token each when written behind a blank."""
+    """Returns the three-letter words that are one token each after a space."""
     room = SIZE - _BYTES - 26 - 26**2
     return ["".join(letters) for letters, _ in zip(product(ascii_lowercase, repeat=3), range(room), strict=False)]
 
@@ -25,13 +25,13 @@ def first_word_id() -> int:
 
 
 def text_of(token_ids: list[int]) -> str:
-    """Returns the text that is tokenized to exactly these ids, each of which must be a word's."""
+    """Returns the text that tokenizes to exactly these ids, all of which must be ids of words."""
     known, first = words(), first_word_id()
     return "".join(f" {known[token_id - first]}" for token_id in token_ids)
 
 
 def save_tokenizer(folder: Path) -> None:
-    """Writes a tokenizer of `SIZE` entries, all of which decode, and no special ones."""
+    """Writes a tokenizer of `SIZE` entries, all of them text, without special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

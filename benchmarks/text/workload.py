@@ -1,4 +1,4 @@
-"""What is asked of a system."""
+"""The workloads: prompts and lengths of requests."""
 
 import random
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from benchmarks.text.vocabulary import SIZE, first_word_id
 
 @dataclass(frozen=True)
 class Workload:
-    """Requests of one kind, of which a number of callers each keep one running."""
+    """Requests of one kind, for closed-loop callers."""
 
     name: str
     prompt_tokens: int
@@ -18,7 +18,7 @@ class Workload:
     """Leading tokens that are the same in every prompt."""
 
     def prompt(self, *key: object) -> Prompt:
-        """Returns the prompt of this key: random words, the same for every system and on every machine."""
+        """Returns the prompt for a key: random words, the same for every system and on every machine."""
         shared = _tokens(self.shared_tokens, self.name, "shared")
         own = _tokens(self.prompt_tokens - self.shared_tokens, self.name, *key)
         return Prompt(shared + own, self.new_tokens)

@@ -1,1 +1,1 @@
-"""What a streamed message costs a server's processor."""
+"""Measures the CPU cost of streamed messages."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.transport`: processor time of a streamed message, in the service and in the gateway."""
+"""`python -m benchmarks.transport`: CPU time per streamed message, in the service and in the gateway."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _TOKENS = 100_000
 
 @dataclass
 class Count:
-    """Messages that came."""
+    """Number of messages received."""
 
     messages: int = 0
 
@@ -37,7 +37,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each; the median is shown.")] = 3,
     cache: Annotated[Path, typer.Option(help="Folder for logs.")] = ROOT / ".bench",
 ) -> None:
-    """Prints processor time per message, of all threads; the service makes a token each step for every stream."""
+    """Prints CPU time per message over all threads; the service makes one token per step for every stream."""
     table = Table("streams", "service", "service behind the gateway", "gateway", "its loop alone", title="µs a message")
     with Running(cache) as running, asyncio.Runner() as runner:
         service = running.serve("benchmarks.transport.service", "--step-seconds", str(step))
@@ -59,7 +59,7 @@ def main(
 async def _measure(
     front: Server, servers: Sequence[Server], streams: int, channels: int, seconds: float
 ) -> list[Shares]:
-    """Returns what a message takes of each server where so many streams come from `front`."""
+    """Returns the CPU time per message of each server, with this many streams through `front`."""
     clients = [AsyncClient(front.address, retry=None) for _ in range(channels)]
     count = Count()
     callers = [asyncio.ensure_future(_call(clients[index % channels], count)) for index in range(streams)]

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.transport.service`: the text service without a model, which makes tokens at a given pace.
+"""`python -m benchmarks.transport.service`: the text service with a fake engine that makes tokens at a fixed pace.
 
-All but the engine is what `python -m services.text` runs: server, servicer, streams. A thread stands for the engine's:
-each step it hands a token to every stream.
+Server, servicer and streams are those of `python -m services.text`. A thread takes the engine's place: in each step it
+hands a token to every stream.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ _TIMES = GenerationTimes(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class PacedSettings(rpc.ServerSettings):
-    """How fast tokens are made."""
+    """Settings of the fake engine's pace."""
 
     step_seconds: float = Field(0.03, gt=0, description="Time from one token of a stream to the next.")
     max_messages_per_second: int = Field(2000, ge=0, description="As the services' own.")
 
 
 class PacedEngine:
-    """Hands a token to every stream each step, from a thread of its own."""
+    """A fake engine: its thread hands a token to every stream in each step."""
 
     def __init__(self, step_seconds: float, messages_per_second: int) -> None:
         self._step_seconds = step_seconds
@@ -48,11 +48,11 @@ class PacedEngine:
         self._outbox = Outbox()
 
     def begin(self) -> None:
-        """Starts the thread, which lives as long as the process."""
+        """Starts the daemon thread, which runs until the process ends."""
         Thread(target=self._run, daemon=True, name="paced-engine").start()
 
     async def start(self, ask: GenerationAsk) -> Generation:
-        """Stands for TextGenerator.start."""
+        """Takes the place of TextGenerator.start."""
         stream = GenerationStream(pace=self._pace)
         stream.on_cancel(lambda: self._left.pop(stream, None) and None)
         self._left[stream] = ask.options.max_new_tokens or 64

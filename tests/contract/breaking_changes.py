@@ -1,4 +1,4 @@
-"""What a caller built against a released contract would trip over in the current one."""
+"""Finds the changes of the contract that break callers built against a released one."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The contract as it stands in the checkout."""
+"""Fixtures: the contract as it is in this checkout."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The contract as a flat list of its elements, each with its comment: what the rules are written over."""
+"""Reads the contract as a flat list of elements with their comments, which the rules check."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ VALUES = EnumDescriptorProto.VALUE_FIELD_NUMBER
 class Element:
     """One file, message, field, oneof, enum, value, service or rpc.
 
-    `kind` is that word, `name` the full name, `owner` the full name of what it stands in, `comment` what is written
-    above it.
+    `kind` is one of these words in lower case, `name` the full name, `owner` the full name of the enclosing element,
+    `comment` the leading comment.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Contract:
-    """The files of one descriptor set, and google's own, which they import."""
+    """The files of one descriptor set, and the google/ files that they import."""
 
     files: tuple[FileDescriptorProto, ...]
     imported: tuple[FileDescriptorProto, ...]
@@ -72,17 +72,17 @@ class Contract:
         return {element.name: element for element in self.elements}
 
     def types_in(self, file_name: str) -> set[str]:
-        """The messages and enums that a file defines, named as fields name them."""
+        """The messages and enums that a file defines, named as in `type_name`: with a leading dot."""
         file = next(file for file in (*self.files, *self.imported) if file.name == file_name)
         return {f".{element.name}" for element in _Walk(file).elements() if element.kind in ("message", "enum")}
 
     def message(self, type_name: str) -> DescriptorProto | None:
-        """The message that a field or rpc means by `type_name`, or None for one of google's own."""
+        """The message called `type_name`; None if it is an enum or one of google's own."""
         element = self.by_name.get(type_name.removeprefix("."))
         return element.descriptor if element and element.kind == "message" else None
 
     def fields_of_requests(self) -> list[Element]:
-        """Every field that a caller can set, in requests and in all messages they hold."""
+        """Every field that a caller can set: those of requests and of all messages nested in them."""
         reached: set[str] = set()
         waiting = [rpc.descriptor.input_type for rpc in self.of("rpc")]
         while waiting:
@@ -143,5 +143,5 @@ def is_repeated(field: FieldDescriptorProto) -> bool:
 
 
 def is_in_oneof(field: FieldDescriptorProto) -> bool:
-    """Whether it stands in a oneof that somebody wrote; `optional` makes one of its own that nobody did."""
+    """Whether the field belongs to a oneof in the source: protoc adds a synthetic oneof per `optional` field."""
     return field.HasField("oneof_index") and not field.proto3_optional

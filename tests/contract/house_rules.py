@@ -126,7 +126,7 @@ def _inference(contract: Contract) -> list[Element]:
 
 
 def _plain_scalars_of_requests(contract: Contract) -> list[Element]:
-    """Fields whose absence cannot be told from 0 or false."""
+    """Scalar fields without presence: unset looks the same as 0 or false."""
     fields = contract.fields_of_requests()
     return [f for f in fields if not is_repeated(f.descriptor) and not f.descriptor.HasField("oneof_index")]
 

@@ -1,6 +1,6 @@
 """The rules of `buf lint` (STANDARD and COMMENTS) that apply to one package, over a descriptor set.
 
-They run here too so that the ordinary tests need no npm. A rule yields one sentence per offence.
+They are written again here so that the ordinary tests need no npm. A rule yields one sentence per offence.
 """
 
 import re

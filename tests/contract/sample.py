@@ -132,7 +132,7 @@ message StreamMakeResponse {
 
 
 def compiled(folder: Path, text: str = SAMPLE, path: str = PATH) -> Contract:
-    """The contract that protoc makes of `text`, written to `path` under the empty `folder`."""
+    """Writes `text` to `path` under the empty `folder` and returns the contract that protoc compiles from it."""
     source, output = folder / path, folder / "set.binpb"
     source.parent.mkdir(parents=True)
     source.write_text(text)
@@ -143,6 +143,6 @@ def compiled(folder: Path, text: str = SAMPLE, path: str = PATH) -> Contract:
 
 
 def edited(old: str, new: str) -> str:
-    """The sample with its only `old` replaced by `new`."""
+    """The sample with `old`, which must occur exactly once, replaced by `new`."""
     assert SAMPLE.count(old) == 1, f"{old!r} stands {SAMPLE.count(old)} times in the sample"
     return SAMPLE.replace(old, new)

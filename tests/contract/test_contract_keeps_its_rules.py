@@ -1,4 +1,4 @@
-"""The contract is clean, a clean sample is clean, and each rule catches the contract that breaks it."""
+"""The contract and a correct sample pass every rule, and each rule catches a sample that breaks it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The current contract serves every caller of the released one, and each kind of breaking change is caught."""
+"""The current contract is compatible with the released one, and each kind of breaking change is caught."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The committed stubs are what the generator makes of the committed contract, byte for byte."""
+"""The committed stubs equal, byte for byte, what the generator makes of the committed contract."""
 
 from pathlib import Path
 

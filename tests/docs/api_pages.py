@@ -22,7 +22,7 @@ _SCALARS = {number: name.removeprefix("TYPE_").lower() for name, number in Field
 
 @dataclass(frozen=True)
 class _Page:
-    """One file of the contract as a page."""
+    """Renders one proto file as a Markdown page."""
 
     contract: Contract
     file: Element
@@ -56,7 +56,7 @@ class _Page:
         return "\n".join(lines).rstrip() + "\n"
 
     def others(self, told: set[str], heading: str) -> Iterator[str]:
-        """Yields what is no request or response itself, in order of the file."""
+        """Yields the messages and enums not in `told` (requests and responses), in order of the file."""
         if heading:
             yield from (heading, "")
         for element in self.elements:
@@ -65,7 +65,7 @@ class _Page:
                 yield from self.table(element.name)
 
     def table(self, owner: str) -> Iterator[str]:
-        """Yields the fields of a message, or the values of an enum."""
+        """Yields the Markdown table of a message's fields or an enum's values."""
         rows = [each for each in self.elements if each.owner == owner]
         if values := [each for each in rows if each.kind == "value"]:
             yield from ("| Value | Number | Meaning |", "|---|---:|---|")
@@ -110,7 +110,7 @@ def _entry(contract: Contract, field: Element) -> list[FieldDescriptorProto] | N
 
 
 def local(name: str) -> str:
-    """Returns a full name without the package."""
+    """Returns a full name without its package."""
     return name.removeprefix("sensorium.v1.")
 
 

@@ -38,7 +38,7 @@ def engine_registry() -> CollectorRegistry:
 
 
 def rows(registry: CollectorRegistry) -> Iterator[str]:
-    """Yields a line for each metric, by name."""
+    """Yields a table row for each metric, sorted by name."""
     lines: dict[str, str] = {}
     for collector in registry._collector_to_names:
         for family in collector.describe() if hasattr(collector, "describe") else collector.collect():
@@ -49,12 +49,12 @@ def rows(registry: CollectorRegistry) -> Iterator[str]:
 
 
 def labels_of(collector: Collector, family: Metric) -> list[str]:
-    """Returns the names of a metric's labels, declared by the metric or by what makes it at each scrape."""
+    """Returns the label names of a metric, from its collector, or from the family that a custom collector makes."""
     return list(getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ()))
 
 
 def page() -> str:
-    """Returns the whole page."""
+    """Returns the whole page as Markdown."""
     parts = [HEAD]
     for title, registry in (("Gateway", gateway_registry()), ("Services", engine_registry())):
         parts.append(f"\n## {title}\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n")

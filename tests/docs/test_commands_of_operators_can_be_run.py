@@ -1,5 +1,5 @@
-"""What operators are told to type: kubectl takes each command as far as the cluster that is not there, and what they
-name is what the overlays render.
+"""The documented kubectl commands are valid: kubectl parses each until it fails to reach a cluster, and the objects
+they name are rendered by the overlays.
 """
 
 import re
@@ -29,7 +29,7 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
 def commands(page: Path, program: str) -> list[str]:
-    """Returns the commands of a page, in blocks and within sentences, each as far as its first pipe."""
+    """Returns the commands of a page, from console blocks and inline code, each cut at its first pipe."""
     text = page.read_text()
     blocks = "\n".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
     found = re.findall(rf"^{program} .*", blocks, re.MULTILINE)
@@ -38,7 +38,7 @@ def commands(page: Path, program: str) -> list[str]:
 
 
 def told(command: str, cache: Path) -> str:
-    """Returns what kubectl says to a command where there is no cluster."""
+    """Runs a kubectl command against an address without a cluster and returns its standard error."""
     program, _, rest = command.partition(" ")
     assert program == "kubectl"
     nowhere = f"--server=http://127.0.0.1:1 --kubeconfig=/dev/null --cache-dir={cache} --request-timeout=2s"

@@ -47,7 +47,7 @@ def test_links_lead_somewhere(path: Path) -> None:
     "path", [ROOT / "README.md", ROOT / "docs/observing.md", *SERVICES], ids=lambda path: path.name
 )
 def test_flags_of_servers_exist(path: Path) -> None:
-    """Each `--flag` in a table or a command of a server is a field of its settings."""
+    """Each `--flag` in a table or a command of a page is a field of some server's settings."""
     kinds = (TextSettings, VisionSettings, SpeechSettings, MultimodalSettings, GatewaySettings)
     known = {flag(name) for kind in kinds for name in kind.model_fields}
     known |= {"--no-" + name[2:] for name in known}
@@ -60,7 +60,7 @@ def test_flags_of_servers_exist(path: Path) -> None:
 
 
 def test_every_error_is_told_with_its_code() -> None:
-    """Each row of the page's last table names reasons of one code, or of codes that are called as they are."""
+    """The table of errors lists every reason with its gRPC code; "the same" means that the code has the same name."""
     told: dict[str, str] = {}
     for reasons, code in re.findall(
         r"^\| (`[A-Z_`, ]+`) \| ([A-Za-z_ ]+) \|", (ROOT / "docs/clients.md").read_text(), re.M

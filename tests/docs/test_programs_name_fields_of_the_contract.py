@@ -1,4 +1,4 @@
-"""The programs of docs/clients use fields that the contract has, each in the spelling of its language."""
+"""The programs of docs/clients use only fields that the contract has, each in the spelling of its language."""
 
 import re
 from collections.abc import Callable

@@ -4,7 +4,7 @@ from tests.docs.metrics_page import engine_registry, gateway_registry
 
 
 def test_a_histogram_of_one_name_has_the_same_edges_in_every_process() -> None:
-    """Otherwise a query over gateway and services adds up buckets that do not belong together."""
+    """Otherwise a query over gateway and services would add up buckets with different edges."""
     edges = [
         {
             collector._name: collector._upper_bounds

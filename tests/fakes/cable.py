@@ -7,10 +7,10 @@ from local.stack import free_ports
 
 
 class Cable:
-    """Forwards TCP connections to a port of 127.0.0.1 inside `async with`, until it is cut."""
+    """Inside `async with`, forwards TCP connections to a port of 127.0.0.1 until it is cut."""
 
     def __init__(self, port: int, seconds: float = 0.0) -> None:
-        """Data takes `seconds` to arrive."""
+        """`port` is the target; data is delayed by `seconds` in each direction."""
         self._target = port
         self._seconds = seconds
         self._writers: set[asyncio.StreamWriter] = set()

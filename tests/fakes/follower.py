@@ -1,4 +1,4 @@
-"""A rank that says which process it is, in the file its letter names, and does nothing more."""
+"""A follower process (rank > 0) that writes its process id to the file named in its start letter, then sleeps."""
 
 import os
 import time

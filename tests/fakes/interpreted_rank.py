@@ -1,4 +1,4 @@
-"""A rank that computes as on a GPU, on the CPU: its kernels are interpreted, and what it records is played anew."""
+"""A follower that runs the GPU code path on the CPU: Triton kernels are interpreted, CUDA graphs are re-executed."""
 
 import sys
 from functools import partial
@@ -24,7 +24,7 @@ REPLACED = (
     (step_shape, "_PROPOSED", (4,)),
     (step_shape, "_READ", (16,)),
 )
-"""What stands in for what a GPU is needed for: modules, names there, and the others."""
+"""Replacements for what needs a GPU: (module, attribute, replacement)."""
 
 if __name__ == "__main__":
     quicken()

@@ -1,4 +1,4 @@
-"""`python -m tests.fakes.many_endpoints COUNT`: serves one service on COUNT ports, and prints them."""
+"""`python -m tests.fakes.many_endpoints COUNT`: serves one fake service on COUNT ports and prints the ports."""
 
 import asyncio
 import sys

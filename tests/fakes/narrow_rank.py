@@ -1,4 +1,4 @@
-"""A rank that computes with weights of 8 bits on the CPU, where a service refuses them as slow."""
+"""A follower that runs 8-bit weights on the CPU, which services refuse because it is slow."""
 
 import sys
 

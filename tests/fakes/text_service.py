@@ -17,7 +17,7 @@ SERVICES = ("sensorium.v1.TextService", "sensorium.v1.SpeechService")
 
 @dataclass
 class Seen:
-    """A call that reached the service."""
+    """A call that reached the service. `seconds_left` is the time to its deadline; None: no deadline."""
 
     method: str
     request: Any
@@ -27,10 +27,11 @@ class Seen:
 
 @dataclass
 class Script:
-    """How calls are answered. Token ids count from 0; already delivered ones are skipped.
+    """How calls are answered. Token ids count up from 0; tokens that the request says were delivered are skipped.
 
-    Ends: `error` is raised after `tokens` deltas of a stream, or by a unary call. A stream ends with `status`
-    (without details) instead of `completed`, or after it if `late`. If not `completed`, it ends with OK without that.
+    Ends: `error` is raised after `tokens` deltas of a stream, or by a unary call. With `status`, a stream ends with
+    that code (without details) instead of sending Completed, or after it if `late`. If not `completed`, the stream
+    ends with OK but without Completed.
 
     Gates: a stream waits for `before` at its start, for `pause` before its first delta, and for `gate` before each
     further delta. A unary call waits for `gate`.
@@ -49,7 +50,7 @@ class Script:
 
 @dataclass
 class FakeTextService:
-    """Serves model `name` on loopback inside `async with`. It also transcribes, to have a bidirectional stream."""
+    """Serves model `name` on loopback inside `async with`. It also has StreamTranscribe, a bidirectional stream."""
 
     name: str = "tiny"
     revision: str = "r1"
@@ -172,7 +173,7 @@ class _Text(text_pb2_grpc.TextServiceServicer):
 
 
 class _Mute(grpc.GenericRpcHandler):
-    """Answers a unary method with no message or with other bytes, which a stream handler can send."""
+    """Answers a unary method with no message or with invalid bytes, through a streaming handler."""
 
     def __init__(self, fake: FakeTextService) -> None:
         self.fake = fake

@@ -1,4 +1,4 @@
-"""A server of the kit with a servicer that does what a test tells it to, and a client of it."""
+"""Runs a `sensorium.rpc` server with scripted servicers, and a client channel to it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ async def nothing() -> None:
 
 
 class Record:
-    """An observer that remembers."""
+    """An observer that records the start and the end of each call."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -39,14 +39,14 @@ class Record:
 
 
 class Text(text_pb2_grpc.TextServiceServicer, speech_pb2_grpc.SpeechServiceServicer):
-    """Runs `behaviour` in every call, in a stream after its first message."""
+    """Runs `behaviour` in every call; in a stream, after its first response."""
 
     def __init__(self) -> None:
         self.behaviour: Behaviour = nothing
         self.ids: list[str] = []
         self.closed = 0
         self.context: Any = None
-        """Of the stream that runs."""
+        """The gRPC context of the StreamGenerate call in progress; None without one."""
 
     async def Tokenize(self, request: Any, context: Any) -> Any:
         self.ids.append(rpc.REQUEST_ID.get())
@@ -70,7 +70,7 @@ class Text(text_pb2_grpc.TextServiceServicer, speech_pb2_grpc.SpeechServiceServi
 
 
 class Raw(grpc.GenericRpcHandler):
-    """A stream of requests with one answer, on raw bytes."""
+    """Handles a client-streaming method on raw bytes: answers with the concatenated requests."""
 
     def __init__(self, text: Text) -> None:
         self._text = text
@@ -93,7 +93,7 @@ class Peer:
         self.stub: Any = text_pb2_grpc.TextServiceStub(channel)
 
     def call(self, method: str, request: bytes = b"", **options: Any) -> Any:
-        """Starts a call of any of the four arities."""
+        """Starts a call of any of the four arities, with raw bytes as its request."""
         if method == UNARY:
             return self.channel.unary_unary(method)(request, **options)
         if method == STREAM:
@@ -104,7 +104,7 @@ class Peer:
 
 
 async def ended(call: Any) -> StatusCode:
-    """Returns the code a call ends with, having read what it streams."""
+    """Reads a call to its end and returns its status code."""
     try:
         if hasattr(call, "__aiter__"):
             async for _ in call:

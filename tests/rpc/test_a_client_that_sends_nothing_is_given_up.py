@@ -15,7 +15,7 @@ async def test_a_silent_stream_ends(method: str, sent: int):
     async with peer(silent_client_seconds=0.3) as there:
         arity = there.channel.stream_unary if method == COLLECT else there.channel.stream_stream
         call = arity(method)()
-        with suppress(AioRpcError, asyncio.InvalidStateError):  # on a slow machine it ends meanwhile
+        with suppress(AioRpcError, asyncio.InvalidStateError):  # on a slow machine the call may end before the writes
             for _ in range(sent):
                 await call.write(b"")
         assert await ended(call) is StatusCode.DEADLINE_EXCEEDED
@@ -31,6 +31,6 @@ async def test_a_client_is_only_waited_for_while_nothing_else_is_done():
             worked.append(1)
 
         there.text.behaviour = work
-        while not worked:  # a message that is on its way for so long is none
+        while not worked:  # retried: on a slow machine even the message may arrive too late
             code = await ended(there.call(EXCHANGE))
         assert code is StatusCode.OK

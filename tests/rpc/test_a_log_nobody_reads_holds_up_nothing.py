@@ -1,4 +1,4 @@
-"""A collector that stops reading the log costs lines, which are counted, and no call."""
+"""When nobody reads the log, lines are dropped and counted, but calls go on."""
 
 import fcntl
 import logging
@@ -18,7 +18,7 @@ from sensorium.rpc.log_writer import LINES_DROPPED, LogWriter
 
 ROOT = Path(__file__).parents[2]
 
-# 20,000 lines are more than may wait, and than a pipe holds.
+# 20,000 lines exceed the queue of the log writer and the buffer of the pipe.
 SERVE = """
 import logging, sys
 from sensorium import rpc
@@ -48,7 +48,7 @@ def test_calls_go_on_while_nobody_reads_and_lines_come_when_somebody_does():
             answers.cancel()
         dropped = _metric(metrics)
         assert dropped > 5000
-        kept = 20_000 - int(dropped)  # read before it ends, or what it says at its end may find no room either
+        kept = 20_000 - int(dropped)  # read before the server stops, so that there is room for its last lines
         lines = [line for line, _ in zip(process.stderr, range(kept), strict=False)]
         process.send_signal(signal.SIGTERM)
         rest = "".join(lines) + process.stderr.read()

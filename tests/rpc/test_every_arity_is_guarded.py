@@ -1,4 +1,4 @@
-"""Each of the four arities, with each way a call can end: what the caller sees and what the observer is told."""
+"""For each of the four arities and each way a call can end: what the caller sees and what the observer is told."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ async def test_a_code_is_sent_and_told(method: str, behaviour, code: StatusCode,
 async def test_a_deadline_is_told_as_one(method: str):
     async with peer() as there:
         there.text.behaviour = _wait
-        while not there.record.began:  # a call whose deadline passes on its way never comes
+        while not there.record.began:  # retried: the deadline may pass before the call reaches the server
             assert await ended(there.call(method, timeout=0.3)) is StatusCode.DEADLINE_EXCEEDED
         await until(lambda: set(there.record.ended) == {(method, StatusCode.DEADLINE_EXCEEDED)})
 

@@ -1,4 +1,4 @@
-"""A process by `rpc.main`: from its flags to its exit code."""
+"""The life of a process started by `rpc.main`, from its flags to its exit code."""
 
 import signal
 import subprocess

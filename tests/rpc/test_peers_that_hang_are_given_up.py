@@ -1,4 +1,4 @@
-"""A peer that hangs while its machine still takes bytes breaks no connection by itself."""
+"""A peer that hangs is detected by keepalive pings: its TCP connection stays open, so only a time limit can tell."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ from tests.fakes.cable import Cable
 from tests.rpc.peer import peer
 
 SOONER = {30_000: 100, 10_000: 300}
-"""Milliseconds that a channel waits: until it asks whether the peer lives, and for the answer."""
+"""Shorter keepalive options, in ms, by their value in production: the ping interval, and the time for its answer."""
 
 OF_CLIENTS = Settings(
     target="127.0.0.1:1", model="", timeout=None, tls=None, token=None, plaintext_token=False, message_bytes=1 << 20,
@@ -30,12 +30,12 @@ async def test_a_stream_of_one_ends_in_the_time_that_options_name() -> None:
         hanging.text.behaviour = hang
         async with grpc.aio.insecure_channel(cable.address, sooner) as channel:
             stub, call = text_pb2_grpc.TextServiceStub(channel), None
-            while call is None:  # on a machine that stands still, the peer hangs before its time
+            while call is None:  # retried: on a stalled machine, keepalive may give up a peer that works
                 with suppress(grpc.aio.AioRpcError):
                     begun = stub.StreamGenerate(text_pb2.StreamGenerateRequest())
                     await begun.read()
                     call = begun
             cable.hold()
-            async with asyncio.timeout(40):  # gRPC's own patience is a minute
+            async with asyncio.timeout(40):  # less than gRPC's own limit of a minute
                 assert await call.code() is grpc.StatusCode.UNAVAILABLE
         held.set()

@@ -32,13 +32,13 @@ async def test_probes_tell_alive_from_ready():
 
 
 async def test_a_process_whose_event_loop_is_stuck_is_neither(monkeypatch: pytest.MonkeyPatch):
-    """The threads that answer probes live on then."""
+    """Neither live nor ready, though the thread that answers probes still runs."""
     monkeypatch.setattr("sensorium.rpc.server._STUCK_SECONDS", 0.2)
     async with peer() as there:
         there.server.ready()
         for path in ("/livez", "/readyz"):
             assert (await _get(there, path))[0] == 200
-            # Asked from another thread, while this one, which is the loop's, waits for the answer.
+            # Asked from another thread while `result` blocks this one, and with it the server's event loop.
             with ThreadPoolExecutor(1) as other:
                 assert other.submit(asyncio.run, _get(there, path)).result()[0] == 503
             assert (await _get(there, path))[0] == 200

@@ -61,7 +61,7 @@ async def test_files_that_are_replaced_count_for_the_next_connection(
     async with peer(tls_certificate_file=files[0], tls_key_file=files[1]) as there:
         port = there.server.port
         assert await _answer(port, trusting[0]) is StatusCode.OK
-        # Half of it was replaced, and then a file is not there: what was read last stands.
+        # With only the certificate replaced, or with a file missing, the last valid pair stays in use.
         files[0].write_bytes(other[0].read_bytes())
         assert await _answer(port, trusting[0]) is StatusCode.OK
         files[0].unlink()

@@ -21,12 +21,12 @@ from sensorium import rpc
 from tests.rpc.peer import UNARY, ended, peer
 
 CALLS = 2200
-"""More than the thread that sends them holds."""
+"""More calls than the exporter's queue of spans holds."""
 
 
 @asynccontextmanager
 async def silent_collector() -> AsyncIterator[tuple[str, list[int]]]:
-    """Listens, reads nothing and answers nothing; counts who connects."""
+    """A collector that accepts connections but never reads or answers. Yields its URL and a list of connections."""
     connected: list[int] = []
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,7 +44,7 @@ async def silent_collector() -> AsyncIterator[tuple[str, list[int]]]:
 
 
 class Collector(TraceServiceServicer):
-    """Takes whatever comes."""
+    """A collector that accepts every export and keeps the spans."""
 
     def __init__(self) -> None:
         self.received: list[ResourceSpans] = []
@@ -69,7 +69,7 @@ async def test_what_is_left_is_sent_before_a_process_ends() -> None:
 
 
 async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What waited for the collector would wait so long; a machine that stands still for seconds is no such thing.
+    # Far longer than a stall of the machine, so that a call that waits for the collector stands out.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
     async with silent_collector() as (endpoint, connected):
         async with peer(otlp_endpoint=endpoint) as server:

@@ -1,4 +1,4 @@
-"""An engine with its parts in reach, and what a test asks it for."""
+"""Builds generation engines for tests, with access to their parts, and requests for them."""
 
 import asyncio
 import time
@@ -57,8 +57,8 @@ from tests.tiny.language_models import tokenizer
 def request(prompt: list[int], *, delivered: tuple[int, ...] = (), **fields: Any) -> GenerationRequest:
     """Returns a request; `fields` are those of SamplingParameters, StoppingCriteria and itself. Greedy by default.
 
-    `delivered` is what is held of the first candidate, `delivered_each` what is held of each.
-    An encoder reads `source`.
+    `delivered` are the tokens that the client already holds of the first candidate, `delivered_each` those of each.
+    `source` are the input tokens of an encoder-decoder's encoder.
     """
 
     def taken(kind: type) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def request(prompt: list[int], *, delivered: tuple[int, ...] = (), **fields: Any
 
 
 def output_of(asked: GenerationRequest, decoder: Decoder | None = None, candidate: int = 0) -> OutputBuilder:
-    """Returns the output builder of a candidate of the request, its delivered tokens replayed."""
+    """Returns the output builder of one candidate, with the delivered tokens replayed."""
     decoder = decoder or tokenizer()
     detokenizer = IncrementalDetokenizer(decoder, asked.prompt_token_ids, skip_special_tokens=True)
     texts = TokenTexts(decoder)
@@ -92,19 +92,19 @@ def outputs_of(asked: GenerationRequest) -> list[OutputBuilder]:
 
 @dataclass
 class Result:
-    """A stream read to its end; of one with several candidates, the first."""
+    """A stream read to its end. `text`, `ids` and `logprobs` are those of the first candidate."""
 
     text: str
     ids: list[int]
     completed: Completed
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
     candidates: list[Delta] = field(default_factory=list[Delta])
-    """What each candidate said, by index."""
+    """The whole output of each candidate, by index."""
     prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
 
 async def read(stream: GenerationStream) -> Result:
-    """Reads a stream to its end."""
+    """Reads a stream to its end. Raises what the stream raises."""
     whole: dict[int, Delta] = {}
     prompt_logprobs: list[TokenLogprob] = []
     async for event in stream:
@@ -130,12 +130,12 @@ async def first_delta(stream: GenerationStream) -> Delta:
 
 
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Sets the clocks of engines ahead."""
+    """Moves the monotonic clock that generation engines read ahead by `seconds`."""
     monkeypatch.setattr(engines, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Returns as soon as `condition` holds, or fails."""
+    """Polls until `condition` holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread
             await asyncio.sleep(0.002)
@@ -143,7 +143,7 @@ async def eventually(condition: Callable[[], bool], seconds: float = 60) -> None
 
 @contextmanager
 def at_once(engine: GenerationEngine) -> Iterator[None]:
-    """Lets an engine find all that is submitted within before one step, however long the submitting takes."""
+    """Hands the engine all requests submitted inside the block at once, so that the same step sees all of them."""
     thread, letters = engine._thread, list[SequenceGroup]()
 
     def keep(_box: deque[SequenceGroup], letter: SequenceGroup, *_counted: object) -> None:
@@ -176,12 +176,12 @@ class Bench:
         return await read(self.submit(prompt, **fields))
 
     def submit_all(self, *asked: tuple[list[int], dict[str, Any]]) -> list[GenerationStream]:
-        """Submits requests of which the engine finds all or none."""
+        """Submits requests that the engine receives together, see `at_once`."""
         with at_once(self.engine):
             return [self.submit(prompt, **fields) for prompt, fields in asked]
 
     async def run_all(self, *asked: tuple[list[int], dict[str, Any]], return_exceptions: bool = False) -> list[Any]:
-        """Runs requests that begin together."""
+        """Runs requests that the engine receives together, see `at_once`."""
         return await asyncio.gather(*map(read, self.submit_all(*asked)), return_exceptions=return_exceptions)
 
     def metric(self, name: str, **labels: str) -> float:
@@ -189,7 +189,7 @@ class Bench:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs or waits, and nothing is held."""
+        """Whether nothing runs or waits, and no page or state is held."""
         admission = self.engine.admission
         return (
             self.metric("requests_running") == 0
@@ -202,9 +202,9 @@ BenchMaker = Callable[..., Bench]
 
 
 def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = False, **sizes: Any) -> Bench:
-    """Starts an engine over `loaded` with a cache of `pages` pages.
+    """Starts an engine over `loaded` with a KV cache of `pages` pages.
 
-    It attends by the reference, or, if `accelerated`, does everything as a service would; that changes the model.
+    It uses the reference attention. If `accelerated`, it uses what a service would, which changes the model's modules.
     """
     cache = KVCache(probe_layouts(loaded), pages, PAGE_SIZE, loaded.device)
     backend = choose_backend(loaded, cache) if accelerated else ReferenceAttention()
@@ -215,19 +215,19 @@ def real_bench(loaded: LoadedModel, *, pages: int = 256, accelerated: bool = Fal
 
 
 def built_bench(loaded: LoadedModel, *, serial: bool = False, pages: int = 256, **sizes: int) -> Bench:
-    """Starts an engine over whatever runner a service would choose for `loaded`, or over a serial one."""
+    """Starts an engine over the runner that a service would choose for `loaded`, or over the serial runner."""
     return bench_of(parts_of(loaded, serial=serial), pages=pages, **sizes)
 
 
 def parts_of(loaded: LoadedModel, *, serial: bool = False) -> Parts:
-    """Returns what a service would choose for `loaded`, checked, or what is serial."""
+    """Returns the checked parts (runner and its like) that a service would choose, or those of the serial runner."""
     settings = EngineSettings(max_sequences=8)
     make = encoder_decoder_parts if loaded.decoder_start_ids else paged_parts
     return serial_parts(loaded, settings, "As asked.") if serial else make(loaded, settings)
 
 
 def bench_of(parts: Parts, *, pages: int = 256, **sizes: int) -> Bench:
-    """Starts an engine over checked parts. Several may be made of the same, if one runs at a time."""
+    """Starts an engine over checked parts. Several engines may share parts if one runs at a time."""
     planning = {"whole_prompts": parts.whole_prompts, "shares_pages": parts.shares_pages}
     return assemble(parts.runner, min(pages, parts.pool.page_count), share=False, **planning, **sizes)
 
@@ -240,7 +240,7 @@ def fake_bench(runner: Any, *, pages: int = 1024, **sizes: int) -> Bench:
 def assemble(
     runner: Any, pages: int, *, max_sequences: int = 8, prefill_tokens: int = 64, queue: int = 1000, **more: Any
 ) -> Bench:
-    """Starts an engine over any runner; `more` as of `prepare`."""
+    """Starts an engine over any runner; `more` are arguments of `prepare`."""
     bench = prepare(runner, pages, max_sequences=max_sequences, prefill_tokens=prefill_tokens, queue=queue, **more)
     bench.engine.start()
     return bench
@@ -258,10 +258,10 @@ def prepare(
     streams: dict[str, int] | None = None,
     **planning: bool,
 ) -> Bench:
-    """Returns an engine whose thread was not started.
+    """Returns an engine whose thread is not started.
 
-    `share`: with a prefix cache; `ahead`: with steps launched ahead; `streams`: see GenerationEngine; `planning`: see
-    Scheduler.
+    `share` turns on the prefix cache. `ahead` launches each step before the last one was read, with EagerLauncher.
+    `streams` are arguments of GenerationEngine, `planning` those of Scheduler.
     """
     registry = CollectorRegistry()
     pool = PagePool(pages, PAGE_SIZE)

@@ -29,19 +29,19 @@ def llama(llama_folder: Path) -> LoadedModel:
 
 @pytest.fixture
 def fresh_llama(llama_folder: Path) -> LoadedModel:
-    """One that a test may build an engine for: that changes the model's modules."""
+    """A private copy: a test may build an accelerated engine over it, which changes the model's modules."""
     return load_language_model(str(llama_folder), revision=None, device=torch.device("cpu"), dtype="auto")
 
 
 @pytest.fixture(scope="session")
 def own_llama(llama_folder: Path) -> PreTrainedModel:
-    """The same weights, run by transformers alone."""
+    """The same weights in float32, run by transformers alone."""
     return AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float32).eval()
 
 
 @pytest.fixture
 def benches() -> Iterator[list[Bench]]:
-    """Benches that a test has made itself, to be ended with it."""
+    """A list for engines that the test starts itself: they are closed when it ends."""
     made: list[Bench] = []
     yield made
     for bench in made:
@@ -63,7 +63,7 @@ def real(llama: LoadedModel, benches: list[Bench]) -> BenchMaker:
 
 @pytest.fixture
 def fake(benches: list[Bench]) -> BenchMaker:
-    """Makes running engines over a fake runner, `bench.runner`, that fails and waits on demand."""
+    """Makes running engines over a FakeRunner, `bench.runner`, which fails and waits on demand."""
 
     def make(**sizes: int) -> Bench:
         benches.append(fake_bench(FakeRunner(), **sizes))

@@ -1,4 +1,4 @@
-"""Launches steps of any runner, which computes them at once; what they have found is told when it is asked for."""
+"""Launches steps ahead over any runner: a stand-in for CUDA graphs that computes immediately on the CPU."""
 
 import time
 from collections.abc import Collection
@@ -14,22 +14,26 @@ from services.engine.generation.sequence import CachedTokens, Row, Sequence
 
 
 class EagerLauncher:
-    """Stands where StepGraphs stands. Whoever reads a step too early, or never, changes what comes behind it."""
+    """Takes the place of StepGraphs.
+
+    Tokens that depend on the step before are chosen when the step is read: an engine that reads steps too early or
+    never gets other tokens in the steps that follow.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.first = self.ahead = self.wide = 0
-        """Steps launched behind none, and behind one that was not read; of the first, those with proposals."""
+        """Counts of steps: launched with none in flight, launched behind an unread step, and with proposed tokens."""
         self.waiting = 0
-        """Steps launched ahead of which some tokens waited for those in front of them."""
+        """Number of steps launched ahead whose choice of tokens had to wait for the step before."""
         self.open = 0
-        """Steps whose tokens still wait."""
+        """Number of launched steps whose tokens are not chosen yet."""
         self.changed: dict[int, dict[int, int]] = {}
-        """By a step's number: what is told in place of some rows' tokens."""
+        """By step number: tokens reported instead of those found, by row."""
         self.failing: set[int] = set()
-        """Steps that cannot be launched."""
+        """Numbers of steps that fail at launch."""
         self.unfinished: set[int] = set()
-        """Steps that fail where they are to choose tokens that waited."""
+        """Numbers of steps that fail when their tokens are chosen."""
 
     def launch(self, rows: Collection[Row[Sequence]], after: LaunchedStep | None = None) -> LaunchedStep | None:
         number = self.first + self.ahead
@@ -70,7 +74,7 @@ class EagerLauncher:
         return LaunchedStep(sequences, torch.empty(0), None, began, None, rest=finished)
 
     def _further(self, row: Row[Sequence], after: LaunchedStep | None) -> Row[CachedTokens]:
-        """Returns the row of the sequence with the token that the step before has found."""
+        """Returns the row, extended by the token that the step `after` found for its sequence."""
         sequence = row.sequence
         assert not (after and (row.proposed or len(after.places) < len(after.sequences)))
         ids, computed = sequence.token_ids, sequence.computed

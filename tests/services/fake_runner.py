@@ -1,4 +1,4 @@
-"""A runner whose next token depends on the tokens before it alone, and that fails or waits on demand."""
+"""A fake model runner: the next token is a hash of the tokens before it, and steps fail or wait on demand."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ FIRST_TEXT = 6  # ids below are special tokens
 
 
 def continuation(prompt: list[int], count: int) -> list[int]:
-    """Returns what the fake runner makes greedy decoding continue `prompt` with."""
+    """Returns the tokens with which greedy decoding continues `prompt` on the fake runner."""
     ids = list(prompt)
     for _ in range(count):
         ids.append(_next(ids))
@@ -31,7 +31,7 @@ def _logits(ids: list[int]) -> Tensor:
 
 
 class FakeRunner:
-    """Stands where ModelRunner stands."""
+    """Takes the place of ModelRunner."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -39,9 +39,9 @@ class FakeRunner:
         self.seen: list[list[tuple[int, ...]]] = []
         """The tokens of every row of every step."""
         self.on_row: Callable[[CachedTokens], None] = lambda sequence: None
-        """Raises for a row that fails."""
+        """Called for each row; may raise to make the row fail."""
         self.on_logits: Callable[[CachedTokens, Tensor], None] = lambda sequence, logits: None
-        """Changes a row's logits in place."""
+        """Called for each row; may change its logits in place."""
         self.forks: list[tuple[CachedTokens, CachedTokens]] = []
         self._permits = threading.Semaphore(0)
         self._waits = False

@@ -1,4 +1,4 @@
-"""Whether two outputs part where rounding decides: at two logits almost equal, or a draw almost between two tokens."""
+"""Decides whether two outputs differ only by rounding: at almost equal logits, or a draw at the edge of two tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +9,19 @@ from services.engine.loading import LoadedModel
 from tests.services.bench import real_bench
 
 _NOISE = 1e-5
-"""Of a logit; float32 computed in another order differs by a tenth of it."""
+"""Standard deviation of the noise on logits: ten times what another order of float32 operations changes."""
 _TRIES = 64
 
 
 async def part_at_a_near_tie(
     loaded: LoadedModel, prompt: list[int], fields: dict[str, Any], *found: Sequence[Sequence[int]]
 ) -> bool:
-    """Returns whether, where two outputs of a request differ, noise on the logits gives the tokens of both.
+    """Returns whether noise on the logits produces the tokens of both outputs where they first differ.
 
     Args:
-        loaded: The model, unchanged.
-        prompt: Of the request, whose `fields` are those of `bench.request`.
-        found: Two outputs: the tokens of each candidate.
+        loaded: The model, with its modules unchanged.
+        prompt: The prompt of the request; `fields` are those of `bench.request`.
+        found: The two outputs, each with the tokens of every candidate.
     """
     one, other = ([tuple(ids) for ids in candidates] for candidates in found)
     for i, (a, b) in enumerate(zip(one, other, strict=True)):
@@ -38,7 +38,7 @@ async def part_at_a_near_tie(
 async def _tokens_behind(
     loaded: LoadedModel, prompt: list[int], fields: dict[str, Any], held: tuple[tuple[int, ...], ...], candidate: int
 ) -> set[tuple[int, ...]]:
-    """Returns the tokens that come behind those held of a candidate in many tries with noise; () where it ends."""
+    """Returns the next tokens of a candidate after `held` that appear in many noisy tries; () where it ends."""
     bench = real_bench(loaded, share=False)
     run = bench.runner.run
 

@@ -1,4 +1,4 @@
-"""Structures compiled at once, for the vocabulary of the tiny models."""
+"""Compiles structured-output formats in this process, for the vocabulary of the tiny models."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def tiny_vocabulary() -> Vocabulary:
 
 
 def wanted(kind: str, *texts: str) -> StructureFormat:
-    """Returns a format by the name of its field."""
+    """Returns a format; `kind` is the name of its field in the request."""
     return StructureFormat(StructureKind(kind), texts)
 
 
@@ -50,7 +50,7 @@ def schema(value: Any) -> StructureFormat:
 
 
 def compiled(asked: StructureFormat, vocabulary: Vocabulary | None = None) -> Structure:
-    """Compiles a structure in this process. Raises what grammar_of and Structure raise."""
+    """Compiles a format. Raises what `grammar_of` and `Structure` raise."""
     return Structure(asked.field, grammar_of(asked), vocabulary or tiny_vocabulary(), 0)
 
 
@@ -60,12 +60,12 @@ def regex(text: str) -> Structure:
 
 
 def possible(state: StructureState) -> list[int]:
-    """Returns the ids of tokens of text that may come next."""
+    """Returns the ids of the text tokens that the mask allows next."""
     return np.flatnonzero(np.unpackbits(np.frombuffer(state.mask(), np.uint8), bitorder="little")).tolist()
 
 
 def walk(structure: Structure, seed: int, most: int) -> tuple[list[int], bool]:
-    """Returns `most` random admissible tokens at most, fewer where the output may end, and whether it may."""
+    """Returns up to `most` random allowed tokens, and whether the output may end there. It may stop early."""
     state, dice, ids = structure.begin(), random.Random(seed), list[int]()
     for _ in range(most):
         choices = possible(state)
@@ -77,7 +77,7 @@ def walk(structure: Structure, seed: int, most: int) -> tuple[list[int], bool]:
 
 
 def accepts(structure: Structure, text: str) -> bool:
-    """Returns whether a text is an output of the structure, by whichever tokens the tokenizer chooses for it."""
+    """Returns whether the structure accepts a text, in the tokens that the tokenizer makes of it."""
     ids = tokenizer()(text, add_special_tokens=False)["input_ids"] if text else []
     state = structure.begin()
     return state.advance(ids) == len(ids) and state.accepting

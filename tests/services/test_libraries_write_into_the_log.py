@@ -28,7 +28,7 @@ def log() -> Iterator[Logged]:
 
 
 def test_every_line_of_a_load_is_json_and_no_limit_is_warned_of(log: Logged, tmp_path: Path) -> None:
-    """A model that keeps other state than keys and values, and limits itself, as many do."""
+    """The model has state beside keys and values, and limits itself: transformers would warn of `max_length`."""
     folder = write(tmp_path, "lfm2")
     loaded = load_language_model(str(folder), revision=None, device=torch.device("cpu"), dtype="auto")
     loaded.model.generation_config.max_new_tokens = 9

@@ -1,4 +1,4 @@
-"""Two bytes make a turn of a conversation: what comes in millions is refused before a message is made of each."""
+"""Requests with too many fields are refused before parsing: two bytes can become a whole message object."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def conversation(turns: int) -> bytes:
 
 def test_inner_messages_count() -> None:
     parse = parser(pb.GenerateRequest)
-    # Beside the turns there are the name and the conversation.
+    # The model's name and the conversation count as one field each.
     assert len(parse(conversation(FIELD_LIMIT - 2)).chat.messages) == FIELD_LIMIT - 2
     with pytest.raises(InvalidArgument, match=f"have more than {FIELD_LIMIT} fields"):
         parse(conversation(FIELD_LIMIT - 1))

@@ -1,4 +1,4 @@
-"""A model with adapters beside it, and the models that it stands for."""
+"""A tiny base model with unmerged LoRA adapters, and reference models that compute the same."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,20 @@ from tests.tiny.language_models import write_checkpoint
 LAYERS = ("_proj", "c_attn", "c_fc")
 CPU = torch.device("cpu")
 NAMES = ("wide", "root", "part", "")
-"""The last stands for the model itself."""
+"""The last one, empty, is the base model."""
 
 
 @dataclass
 class Adapted:
-    """A model with adapters beside it, and by name the models that it stands for."""
+    """A base model with unmerged adapters, and for each adapter's name a reference model that applies it."""
 
     base: Path
     places: dict[str, str]
-    """Where the adapters lie, by their names."""
+    """The folder of each adapter, by name."""
     own: dict[str, PreTrainedModel]
 
     def load(self, dtype: str = "float32", device: torch.device = CPU) -> LoadedModel:
-        """Loads the model with the adapters beside it."""
+        """Loads the model with all its adapters, unmerged."""
         loaded = load_language_model(str(self.base), revision=None, device=device, dtype=dtype)
         return with_adapters(loaded, read_named(self.places, TRUST_NOTHING), TRUST_NOTHING)
 
@@ -45,7 +45,7 @@ class Adapted:
 
 
 def adapted(folder: Path, model: str = "llama") -> Adapted:
-    """Returns a model with three adapters: of every layer, of attention alone, and of one layer alone."""
+    """Writes a model with three adapters: over every layer, over attention only, and over one layer only."""
     base = write_checkpoint(folder / "base", model)
     plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     kinds: dict[str, tuple[dict[str, Tensor], dict[str, Any], float]] = {
@@ -56,7 +56,7 @@ def adapted(folder: Path, model: str = "llama") -> Adapted:
     own: dict[str, PreTrainedModel] = {"": plain}
     places: dict[str, str] = {}
     for name, (tensors, config, scale) in kinds.items():
-        # Each of its own numbers.
+        # Rolled, so that no two adapters have the same weights.
         moved = {key: tensor.roll(len(own), 0) for key, tensor in tensors.items()}
         places[name] = str(write_adapter(folder / name, base, moved, **config))
         own[name] = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()

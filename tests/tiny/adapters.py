@@ -1,4 +1,4 @@
-"""Adapters of random numbers, written as PEFT writes them, and what a model computes with one that is not merged."""
+"""Writes random LoRA adapters in PEFT's format, and applies them to a reference model without merging."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ _WRAPPER = "base_model.model."
 
 
 def write_adapter(folder: Path, base: Path | str, tensors: dict[str, Tensor], **config: object) -> Path:
-    """Writes an adapter of the rank 4 with the alpha 6, where `config` says nothing else, and returns its folder."""
+    """Writes an adapter with rank 4 and alpha 6, unless `config` changes them, and returns its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 4, "lora_alpha": 6} | config
     (folder / "adapter_config.json").write_text(json.dumps(told))
@@ -28,7 +28,7 @@ def write_adapter(folder: Path, base: Path | str, tensors: dict[str, Tensor], **
 
 
 def factors(model: nn.Module, *endings: str, rank: int = 4) -> dict[str, Tensor]:
-    """Returns factors for those layers of a model whose names end so."""
+    """Returns LoRA factors, by name, for the linear layers whose names end with one of `endings`."""
     made: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if isinstance(module, (nn.Linear, Conv1D)) and name.endswith(endings):
@@ -38,7 +38,7 @@ def factors(model: nn.Module, *endings: str, rank: int = 4) -> dict[str, Tensor]
 
 
 def pair(first: str, second: str, shape: tuple[int, int], rank: int = 4) -> dict[str, Tensor]:
-    """Returns two factors of a weight of that shape, by their names."""
+    """Returns the two LoRA factors, `[rank, in]` and `[out, rank]`, of a weight of `shape` (out, in), by name."""
     generator = torch.Generator().manual_seed(len(first) * 31 + sum(map(ord, first)))
     out, into = shape
     made = {first: (rank, into), second: (out, rank)}
@@ -46,7 +46,7 @@ def pair(first: str, second: str, shape: tuple[int, int], rank: int = 4) -> dict
 
 
 def add_beside(model: nn.Module, folder: Path, scales: dict[str, float]) -> None:
-    """Has layers add what an adapter computes of their input, times the scale of what their names end with."""
+    """Makes layers add an adapter's output, by forward hooks. `scales` has its factor by the ending of layer names."""
     tensors = {name.removeprefix(_WRAPPER): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
     for name, module in model.named_modules():
         first, second = tensors.get(f"{name}.lora_A.weight"), tensors.get(f"{name}.lora_B.weight")
@@ -76,6 +76,6 @@ def load(model: Path | str, adapter: Path | str | None = None, **asked: Any) -> 
 
 
 def change(folder: Path, **config: object) -> None:
-    """Changes the configuration of an adapter."""
+    """Changes fields in the adapter_config.json of an adapter."""
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | config))

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that read audio, as `save_pretrained` writes them, with their extractors."""
+"""Tiny random checkpoints of audio encoders, as `save_pretrained` writes them, with their feature extractors."""
 
 import importlib
 import json
@@ -56,12 +56,12 @@ _WAV2VEC2: dict[str, Any] = _LAYERS | {
     "num_conv_pos_embedding_groups": 2,
     "classifier_proj_size": 16,
 }
-"""A frame of 20 ms, as in the original, in three layers instead of seven."""
+"""A frame is 20 ms, as in the original, but from three convolutions instead of seven."""
 _OMNIASR = {name: value for name, value in _WAV2VEC2.items() if name != "classifier_proj_size"}
 _MASKED: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
 
 Maker = tuple[Callable[[], Any], Callable[..., PretrainedConfig]]
-"""What makes the features, and the configuration."""
+"""Makes the feature extractor, and makes the configuration."""
 
 
 def _samples(mask: bool) -> Callable[[], Any]:
@@ -70,12 +70,12 @@ def _samples(mask: bool) -> Callable[[], Any]:
 
 def _granite_extractor() -> Any:
     show_feature_extractors()
-    # transformers is looked up each time: while it is imported it puts another module in its own place.
+    # Not imported at the top: transformers replaces its own entry in `sys.modules` while it is imported.
     return importlib.import_module("transformers").GraniteSpeech5FeatureExtractor()
 
 
 def _omniasr(name: str, **fields: Any) -> Any:
-    """Makes one of OmniASR's classes. Where transformers lacks them, as 5.17 does, the test is skipped."""
+    """Instantiates one of OmniASR's classes. Skips the test if transformers is too old (5.17) to have them."""
     pytest.importorskip("transformers.models.omniasr", reason="of transformers newer than 5.17")
     return getattr(importlib.import_module("transformers"), name)(**fields)
 
@@ -150,7 +150,7 @@ PIECES = ["▁", "▁the", "▁cat", "▁s", "at", "on", "▁a", "e", "r", "▁m
 
 
 def character_tokenizer(folder: Path) -> Wav2Vec2CTCTokenizer:
-    """Returns a tokenizer of characters, with a delimiter between words, as wav2vec2 has it."""
+    """Returns wav2vec2's kind of tokenizer: characters, with a delimiter between words."""
     tokens = ["<pad>", "<s>", "</s>", "<unk>", *CHARACTERS]
     file = folder / "vocab.json"
     file.write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
@@ -158,7 +158,7 @@ def character_tokenizer(folder: Path) -> Wav2Vec2CTCTokenizer:
 
 
 def piece_tokenizer() -> ParakeetTokenizer:
-    """Returns a tokenizer of pieces of words, which hold the space before them."""
+    """Returns a tokenizer of word pieces that include the space before them."""
     tokens = ["<unk>", *PIECES, "<pad>"]
     model = Unigram([(token, -float(i)) for i, token in enumerate(tokens)], unk_id=0)
     backend = Tokenizer(model)
@@ -167,7 +167,7 @@ def piece_tokenizer() -> ParakeetTokenizer:
 
 
 def write_ctc_model(folder: Path, name: str, *, seed: int = 0) -> Path:
-    """Writes a random model that writes one token a frame, its extractor and its tokenizer."""
+    """Writes a random CTC model with its feature extractor and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = piece_tokenizer() if name in {"parakeet", "omniasr"} else character_tokenizer(folder)
     tokenizer.save_pretrained(folder)
@@ -179,7 +179,7 @@ def write_ctc_model(folder: Path, name: str, *, seed: int = 0) -> Path:
 
 @torch.inference_mode()
 def _level(folder: Path) -> None:
-    """Makes all tokens about equally likely: without it a random model writes one of them for ever."""
+    """Sets the head's bias so that tokens are about equally likely: a random model would repeat one for ever."""
     model: Any = AutoModelForCTC.from_pretrained(folder).eval()
     extractor = AutoFeatureExtractor.from_pretrained(folder)
     logits = model(**extractor(sound(4), sampling_rate=RATE, return_tensors="pt")).logits[0]
@@ -189,9 +189,9 @@ def _level(folder: Path) -> None:
 
 
 def write_clap_model(folder: Path, *, fusion: bool = False, seed: int = 0) -> Path:
-    """Writes a random model that compares recordings of up to a second with texts."""
+    """Writes a random CLAP, which embeds recordings of up to 1 s and texts in one space."""
     tokenizer = wordpiece()
-    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as RoBERTa's, which it has
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # CLAP's RoBERTa tokenizer has no token types
     text = _LAYERS | {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT, "pad_token_id": 0}
     audio: dict[str, Any] = {
         "spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4], "patch_embeds_hidden_size": 8,
@@ -211,7 +211,7 @@ def write_clap_model(folder: Path, *, fusion: bool = False, seed: int = 0) -> Pa
 
 
 def write_audio_model(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:
-    """Writes a random model of the architecture `name` with the head of `auto_class`, and its extractor."""
+    """Writes a random model of architecture `name` with the head of `auto_class`, and its feature extractor."""
     make_extractor, make_config = _MAKERS[name]
     torch.manual_seed(seed)
     model = auto_class.from_config(make_config(**config))

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that speak by the codes of a codec, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of TTS models that generate codes of an audio codec, as `save_pretrained` writes them."""
 
 import json
 from pathlib import Path
@@ -42,11 +42,11 @@ CSM_LENGTHS: dict[str, Any] = {
         "use_causal_conv": True,
     },
 }
-"""What a processor of the tiny CSM must be told to count frames of a recording."""
+"""Arguments that the processor of the tiny CSM needs to count the frames of a recording."""
 
 
 def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
-    """Writes a CSM that speaks up to so many frames of 16 samples, with a processor."""
+    """Writes a CSM with its processor. It speaks up to `new_tokens` frames of 16 samples."""
     letters = tokenizer()
     letters.add_special_tokens({"additional_special_tokens": ["<|AUDIO|>", "<|audio_eos|>"]})
     audio, audio_eos = letters.convert_tokens_to_ids(["<|AUDIO|>", "<|audio_eos|>"])
@@ -81,7 +81,7 @@ def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
 
 
 def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
-    """Writes a Bark that speaks up to 3/2 as many frames as `new_tokens`, of 8 samples, with the voice v2/anna."""
+    """Writes a Bark with the voice v2/anna. It speaks up to 3/2 * `new_tokens` frames of 8 samples."""
     part: dict[str, Any] = {"block_size": 256, "num_layers": 1, "num_heads": 2, "hidden_size": 16}
     torch.manual_seed(seed)
     model = BarkModel(
@@ -122,7 +122,10 @@ def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
 
 
 def write_dia(folder: Path, *, length: int = 400, loudness: float = 1.0, seed: int = 7) -> Path:
-    """Writes a Dia that speaks up to half so many frames of 8 samples, with a processor, and its codec beside it."""
+    """Writes a Dia with its processor, and its codec in `codec`. It speaks up to `length` / 2 frames of 8 samples.
+
+    `loudness` scales the weights of the end token's logits.
+    """
     encoder: dict[str, Any] = {
         "vocab_size": 256, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8,
         "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 200,
@@ -144,9 +147,9 @@ def write_dia(folder: Path, *, length: int = 400, loudness: float = 1.0, seed: i
     )
     torch.manual_seed(seed)
     with torch.no_grad():
-        for _, weight in sorted(model.named_parameters()):  # versions of transformers draw them in other orders
+        for _, weight in sorted(model.named_parameters()):  # sorted: the order varies with transformers' version
             weight.copy_(torch.randn(weight.shape) * 0.1 + (weight.dim() == 1))
-        model.logits_dense.weight[32].mul_(loudness)  # of the end
+        model.logits_dense.weight[32].mul_(loudness)  # the end token
     own = {"eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34, "decoder_start_token_id": 34}
     model.generation_config = GenerationConfig(do_sample=True, guidance_scale=3.0, top_k=20, max_length=length, **own)
     model.save_pretrained(folder)
@@ -184,7 +187,10 @@ def _higgs_codec() -> Any:
 
 
 def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, seed: int = 0) -> Path:
-    """Writes a Higgs Audio that draws so many frames of 10 samples at most, with a processor and its codec."""
+    """Writes a Higgs Audio with its processor and codec. It generates up to `new_tokens` frames of 10 samples.
+
+    `loudness` scales the weights of the end token's logits.
+    """
     letters = tokenizer()
     marks = ["<|AUDIO_OUT|>", "<|audio_out_bos|>", "<|audio_eos|>", "<|reserved_special_token_6|>"]
     letters.add_special_tokens({"additional_special_tokens": marks})
@@ -201,7 +207,7 @@ def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, s
     )  # fmt: skip
     stir(model)
     with torch.no_grad():
-        model.audio_lm_head.weight[33::34].mul_(loudness)  # of the end
+        model.audio_lm_head.weight[33::34].mul_(loudness)  # the end token
     repeats: dict[str, Any] = {"ras_win_len": 7, "ras_win_max_num_repeat": 2}
     model.generation_config = GenerationConfig(
         do_sample=True, top_k=10, max_new_tokens=new_tokens, eos_token_id=2, pad_token_id=0, **repeats

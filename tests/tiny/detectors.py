@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that find objects, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of object detectors, as `save_pretrained` writes them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +119,7 @@ def _pp_doclayout_v2() -> tuple[PretrainedConfig, Any]:
 
 
 def tensor_processor(name: str) -> Any:
-    """Returns a processor of a class that transformers writes with torchvision alone."""
+    """Returns an image processor of a class that transformers implements only with torchvision."""
     show_image_processors()
     kind: Any = get_image_processor_class_from_name(name)
     return kind(size={"height": 64, "width": 64})
@@ -136,7 +136,7 @@ _MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
     "pp_doclayout_v2": _pp_doclayout_v2,
 }
 NAMES = [name for name in _MAKERS if name in CONFIG_MAPPING]
-"""Those that are in this version of transformers."""
+"""Only those that the installed transformers has."""
 
 
 def write_detector(folder: Path, name: str, *, seed: int = 0, noise: float = 0.3) -> Path:
@@ -145,7 +145,7 @@ def write_detector(folder: Path, name: str, *, seed: int = 0, noise: float = 0.3
     torch.manual_seed(seed)
     model = AutoModelForObjectDetection.from_config(config)
     with torch.no_grad():
-        for parameter in model.parameters():  # the library's own are so small that all objects are nearly the same
+        for parameter in model.parameters():  # with default weights, all detections are nearly equal
             parameter.add_(torch.randn_like(parameter) * noise)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of text models that read once, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of text encoders (one forward per request), as `save_pretrained` writes them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ from transformers import (
 from tests.made_once import made_once
 
 CONTEXT = 64
-"""Tokens they read, special ones included."""
+"""Longest input in tokens, special ones included."""
 TEXTS = [
     "Ada Lovelace wrote the first program in London.",
     "the quick brown fox jumps over the lazy dog",
@@ -166,7 +166,7 @@ def write_encoder(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **
     torch.manual_seed(seed)
     model = auto_class.from_config(make_config(vocab_size=len(tokenizer), **config))
     with torch.no_grad():
-        for parameter in model.parameters():  # the library's own are so small that every answer is nearly the same
+        for parameter in model.parameters():  # with default weights, all outputs are nearly equal
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

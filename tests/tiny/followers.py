@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that write while they hear, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of streaming speech-to-text models, as `save_pretrained` writes them."""
 
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from tests.tiny.voxtral import MELS, PIECES, SPECIAL, write_tekken
 
 _PAD, _BEGIN = 0, 1
 LEFT, DELAY = 5, 2
-"""Of Voxtral's tokens: those of silence before the sound, and those by which the text comes behind it."""
+"""Tokens of silence before Voxtral's audio, and tokens by which its text lags behind the audio."""
 
 
 def write_kyutai(folder: Path, audio_window_size: int | None = None) -> Path:
-    """Writes a random model of Kyutai's kind, of half the rate that its published ones have."""
+    """Writes a random Kyutai STT, with half the sample rate of the published models."""
     tokenizer = scribe_tokenizer()
     make_codec: Any = MimiConfig
     codec = make_codec(
@@ -45,7 +45,7 @@ def write_kyutai(folder: Path, audio_window_size: int | None = None) -> Path:
         model.model.embed_tokens.embed_tokens.weight *= 4
         for name, buffer in model.codec_model.named_buffers():
             if name.endswith("embed_sum"):
-                buffer.normal_()  # or it would hear the same in everything
+                buffer.normal_()  # with default codebooks, all audio has the same codes
     if audio_window_size is not None:
         model.generation_config.audio_window_size = audio_window_size
         model.generation_config._from_model_config = False
@@ -73,7 +73,7 @@ def write_voxtral(folder: Path) -> Path:
     model: Any = VoxtralRealtimeForConditionalGeneration(config).eval()
     stir(model)
     with torch.no_grad():
-        model.model.multi_modal_projector.linear_2.weight *= 8  # or it would hear nothing but itself
+        model.model.multi_modal_projector.linear_2.weight *= 8  # with default weights, audio hardly affects the output
         for name, parameter in model.named_parameters():
             if "attn" in name or "mlp" in name:
                 parameter *= 2

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that hear a recording among text and write, with their processors."""
+"""Tiny random checkpoints of models that read a recording inside a text prompt, with their processors."""
 
 import importlib
 from collections.abc import Callable
@@ -53,19 +53,19 @@ _MORE = {
     "qwen3_asr": ["language English", "<asr_text>"],
     "omniasr": ["<|lang:eng_latn|>", "<|lang:kor_hang|>", "<|lang:auto|>"],
 }
-"""Other tokens of theirs, which are text."""
+"""More tokens of these models, which are ordinary text."""
 _FIRST = Version("5.17")
 _SINCE = {"vibevoice_asr": Version("5.24")}
-"""Versions whose `generate` can be told to add no noise."""
+"""First versions of transformers whose `generate` can run without random noise."""
 _WRITTEN = (
     "{% if p.type == 'audio' %}MEDIUM{% elif p.type == 'keywords' %}Words: {{ p.keywords | join(', ') }}. "
     "{% elif p.type == 'language' %}In {{ p.language }}: {% else %}"
 )
-"""What a template writes of parts that are no text."""
+"""The part of the template for parts that are not text."""
 
 
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer of the texts' models, with what stands for a recording in a prompt of model `name`."""
+    """Returns the language models' tokenizer, with the audio placeholders of model `name`."""
     named = _NAMED[name]
     found = tiny.extended(list(named.values()), named)
     found.add_tokens(_MORE.get(name, []))
@@ -155,7 +155,7 @@ def _vibevoice(width: int) -> dict[str, Any]:
 
 
 _LISTENERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "granite_speech": ("GraniteSpeechFeatureExtractor", {}),  # of 80 bands always: it loses how many it was made of
+    "granite_speech": ("GraniteSpeechFeatureExtractor", {}),  # always 80 bands: it does not save another number
     "granite_speech_plus": ("GraniteSpeechFeatureExtractor", {}),
     "qwen3_asr": ("Qwen3ASRFeatureExtractor", {"feature_size": MELS}),
     "fun_asr_nano": ("FunAsrNanoFeatureExtractor", {"feature_size": MELS}),
@@ -169,7 +169,7 @@ _LISTENERS: dict[str, tuple[str, dict[str, Any]]] = {
 def _listener(name: str) -> Any:
     show_feature_extractors()
     kind, shape = _LISTENERS.get(name, ("WhisperFeatureExtractor", {"feature_size": MELS, "chunk_length": 1}))
-    # transformers is looked up each time: while it is imported it puts another module in its own place.
+    # Not imported at the top: transformers replaces its own entry in `sys.modules` while it is imported.
     return getattr(importlib.import_module("transformers"), kind)(**shape)
 
 
@@ -180,7 +180,7 @@ def processor(name: str) -> Any:
 
 
 def template(name: str) -> str:
-    """Returns the chat template."""
+    """Returns the chat template of model `name`."""
     named = _NAMED[name]
     marks = [named.get(f"audio_{edge}token", "") for edge in ("bos_", "", "eos_")]
     if name == "vibevoice_asr":
@@ -190,7 +190,7 @@ def template(name: str) -> str:
 
 
 def require(name: str) -> None:
-    """Skips the test where transformers does not know model `name`, or makes other things of it each time."""
+    """Skips the test if transformers lacks model `name`, or if its `generate` always adds noise to this model."""
     if find_spec(f"transformers.models.{name}") is None or Version(transformers.__version__) < _SINCE.get(name, _FIRST):
         pytest.skip("of a later version of transformers")
 
@@ -199,7 +199,7 @@ def write_checkpoint(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     require(name)
     model: Any = tiny.random_model(CONFIGS[name](), seed)
-    if name == "musicflamingo":  # so that what it hears does not drown what it reads
+    if name == "musicflamingo":  # so that the audio does not outweigh the text
         model.model.multi_modal_projector.linear_2.weight.data *= 0.05
     model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1)
     model.save_pretrained(folder)

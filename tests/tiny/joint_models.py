@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that embed images and texts in one space, with processor and tokenizer."""
+"""Tiny random checkpoints of image-text embedding models (such as CLIP), with processor and tokenizer."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ _SQUARE = {"size": {"height": SIDE, "width": SIDE}}
 Maker = tuple[
     str, dict[str, Any], Callable[[], PreTrainedTokenizerFast], Callable[[int], tuple[type[PretrainedConfig], Any, Any]]
 ]
-"""Processor, its settings, tokenizer, and the configuration's class with those of text and vision by vocabulary."""
+"""Processor, its settings, tokenizer, and configuration class with text and vision settings by vocabulary size."""
 
 _MAKERS: dict[str, Maker] = {
     "clip": (

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of real architectures, written to a folder as `save_pretrained` writes them."""
+"""Tiny random checkpoints of language models of real architectures, as `save_pretrained` writes them."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -55,7 +55,7 @@ _TEMPLATE = (
 
 @made_once
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE in which every text can be written, with a chat template."""
+    """Returns a byte-level BPE tokenizer that encodes any text, with a chat template."""
     fast = Tokenizer(models.BPE())
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     fast.decoder = decoders.ByteLevel()
@@ -114,7 +114,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     # bitsandbytes quantizes in blocks of 64 weights.
     "wide_llama": lambda: LlamaConfig(**_shape(hidden_size=128, intermediate_size=256, num_hidden_layers=2)),
     "qwen3": lambda: Qwen3Config(**_shape(head_dim=8)),
-    # Seven layers, so that five slide, one sees everything and one slides again.
+    # Seven layers: five with a sliding window, one with full attention and one with a window again.
     "gemma3": lambda: Gemma3TextConfig(**_shape(head_dim=8, sliding_window=16, num_hidden_layers=7)),
     "gemma2": lambda: Gemma2Config(**_shape(head_dim=8, sliding_window=16)),
     "mistral": lambda: MistralConfig(**_shape(head_dim=8, sliding_window=8)),
@@ -140,14 +140,14 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
 """Architectures by name: rotary and learned positions, sliding windows, softcap, sinks, experts."""
 
 MIXTURES: dict[str, Callable[[], PretrainedConfig]] = {
-    # More experts than a few rows choose.
+    # More experts than a small batch uses.
     "qwen3_moe": lambda: Qwen3MoeConfig(
         **_shape(
             head_dim=8, num_hidden_layers=2, num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32,
             decoder_sparse_step=1, mlp_only_layers=[],
         )
     ),
-    # Groups of experts are chosen, then experts of these, and all rows go through one of them besides.
+    # Chooses groups of experts, then experts within them; a shared expert sees all rows.
     "deepseek_v3": lambda: DeepseekV3Config(
         **_shape(
             num_hidden_layers=2, num_key_value_heads=4, n_routed_experts=8, num_experts_per_tok=2, n_group=2,
@@ -156,10 +156,10 @@ MIXTURES: dict[str, Callable[[], PretrainedConfig]] = {
         )
     ),
 }  # fmt: skip
-"""Further decoders whose rows choose experts."""
+"""Further mixture-of-experts decoders."""
 
 STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
-    # Reads a prompt at once, as its convolution does not go on in the middle of one.
+    # Must prefill a prompt in one step: its convolution cannot continue in the middle.
     "mamba": lambda: MambaConfig(
         vocab_size=len(tokenizer()), hidden_size=32, num_hidden_layers=3, state_size=8, **_UNTIED
     ),
@@ -174,7 +174,7 @@ STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
             tie_word_embeddings=False,
         )
     ),
-    # Changes its frequencies, and computes everything anew, behind 32 tokens.
+    # Beyond 32 tokens it changes its rotary frequencies and recomputes the whole cache.
     "longrope": lambda: Phi3Config(
         **_shape(
             original_max_position_embeddings=32,
@@ -184,7 +184,7 @@ STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
             },
         )
     ),
-    # Keeps the frequencies of the longest sequence in its module, from 32 tokens on.
+    # Beyond 32 tokens, its module keeps the rotary frequencies of the longest sequence seen.
     "dynamic": lambda: LlamaConfig(
         **_shape(
             max_position_embeddings=32,
@@ -192,7 +192,7 @@ STATEFUL: dict[str, Callable[[], PretrainedConfig]] = {
         )
     ),
 }  # fmt: skip
-"""Decoders with other state than keys and values, or keys that depend on the length: recurrence, convolution, ALiBi."""
+"""Decoders with other state than keys and values (recurrence, convolution), length-dependent keys, or ALiBi."""
 
 ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
     "bart": lambda: BartConfig(**_encoder_decoder()),
@@ -203,10 +203,10 @@ ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
         n_positions=CONTEXT, **_UNTIED
     ),
 }  # fmt: skip
-"""Learned, sinusoidal and relative positions, and those that count no padding."""
+"""Encoder-decoders: learned, sinusoidal and relative positions, and positions that skip padding."""
 
 SERIAL_ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
-    # Attends to two streams at once, outside of any interface.
+    # Has two-stream attention that does not use transformers' attention interface.
     "prophetnet": lambda: ProphetNetConfig(
         vocab_size=len(tokenizer()), hidden_size=32, num_encoder_layers=2, num_decoder_layers=2,
         num_encoder_attention_heads=4, num_decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64,
@@ -216,13 +216,13 @@ SERIAL_ENCODER_DECODERS: dict[str, Callable[[], PretrainedConfig]] = {
 }  # fmt: skip
 
 PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
-    # Takes for granted that what attention returns is contiguous.
+    # Assumes that attention returns a contiguous tensor.
     "jetmoe": lambda: JetMoeConfig(
         **_shape(kv_channels=8, num_hidden_layers=2, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)
     ),
-    # Its cache forgets what is behind a window, of which its attention knows nothing.
+    # Its cache drops tokens outside a window, but its attention mask has no window.
     "moshi": lambda: MoshiConfig(**_shape(sliding_window=16, ffn_dim=64, head_dim=8)),
-    # Chooses two blocks of what is before a token, which are all there is until 64 tokens are there.
+    # Sparse attention over two blocks of 32 tokens: equal to full attention up to 64 tokens.
     "minimax_m3": lambda: MiniMaxM3VLTextConfig(
         **_shape(
             head_dim=8, num_hidden_layers=2, layer_types=["full_attention", "minimax_m3_sparse"],
@@ -231,7 +231,7 @@ PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
             index_topk_blocks=2,
         )
     ),
-    # Scales queries by their places, from 32 tokens on.
+    # Scales queries by position, from 32 tokens on.
     "ministral3": lambda: Ministral3Config(
         **_shape(
             head_dim=8, num_hidden_layers=2,
@@ -241,19 +241,19 @@ PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
             },
         )
     ),
-    # Its decoder is a bare module.
+    # Its decoder is a plain nn.Module, not a PreTrainedModel.
     "fsmt": lambda: FSMTConfig(
         langs=["en", "de"], src_vocab_size=len(tokenizer()), tgt_vocab_size=len(tokenizer()),
         **{name: value for name, value in _encoder_decoder().items() if name != "vocab_size"}
     ),
 }  # fmt: skip
-"""Models of which one thing is unlike all others."""
+"""Models with one peculiarity each."""
 
 
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = CONTEXT, **generation: object) -> Path:
     """Writes the random model `name` with its tokenizer to `folder` and returns it.
 
-    `context` is its longest sequence; `generation` goes into its generation configuration.
+    `context` is the longest sequence in tokens; `generation` are fields of the generation configuration.
     """
     known = CONFIGS | MIXTURES | STATEFUL | ENCODER_DECODERS | SERIAL_ENCODER_DECODERS | PECULIAR
     config = known[name]()
@@ -274,8 +274,8 @@ def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = kind.from_config(config, dtype=torch.float32)
-        # Wider than the usual 0.02, so that the likeliest token is one by a margin; and embeddings wider still where
-        # the output depends little on the last token otherwise.
+        # Wider than the usual std of 0.02, so that the likeliest token wins by a margin. Encoder-decoders get still
+        # wider embeddings: otherwise their output hardly depends on the last token.
         wide = {id(part.weight) for part in model.modules() if isinstance(part, torch.nn.Embedding)}
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and "conv" not in name and not name.endswith("A_log"):
@@ -285,13 +285,13 @@ def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
 
 
 def greedy(folder: Path, prompt: list[int], max_new_tokens: int) -> list[int]:
-    """Returns what transformers' own `generate` continues `prompt` with, in float32 on the CPU."""
+    """Returns the greedy continuation of `prompt` by transformers' own `generate`, in float32 on the CPU."""
     return [*_greedy(folder, tuple(prompt), max_new_tokens)]
 
 
 @cache
 def _greedy(folder: Path, prompt: tuple[int, ...], max_new_tokens: int) -> list[int]:
-    model = deepcopy(own(AutoModelForCausalLM, folder))  # some keep state of what they ran before
+    model = deepcopy(own(AutoModelForCausalLM, folder))  # some models keep state between runs
     ids = torch.tensor([prompt])
     output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False)
     return output[0, len(prompt) :].tolist()

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that speak by latents of a codec, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of TTS models that generate latents of an audio codec, as `save_pretrained` writes them."""
 
 import importlib
 from importlib.util import find_spec
@@ -28,8 +28,8 @@ _TEMPLATE = (
 def write_pocket(folder: Path, *, kind: str = "PocketTTS", end: float = -4.05, seed: int = 0) -> Path:
     """Writes a Pocket TTS of frames of 16 samples, 25 a second, with a processor, its codec and two voices.
 
-    A GradiumPhononTTS is one, whose voices are wider than its sound. The test is skipped where transformers does not
-    know it. `end` is about how likely a frame ends the sentence.
+    The `kind` GradiumPhononTTS has voice vectors wider than its latents. Skips the test if transformers does not know
+    the model. `end` is the bias of the logit that ends the sentence.
     """
     phonon = kind == "GradiumPhononTTS"
     if find_spec("transformers.models.pocket_tts") is None:

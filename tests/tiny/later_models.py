@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that transformers has had since 5.24, with their processors."""
+"""Tiny random checkpoints of multimodal models new in transformers 5.24, with their processors."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ _TOKENS = {
     "inkling_mm_model": _INKLINGS,
     "inkling2": _INKLINGS,
 }
-"""The first stands for an image in a prompt, and Inkling's second for a recording."""
+"""The first is the placeholder of an image in prompts; Inkling's second is that of a recording."""
 _LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 _INKLING: dict[str, Any] = {
@@ -84,7 +84,7 @@ def _processor(name: str) -> Any:
 
 
 def _template(image: str, sound: str) -> str:
-    """Returns a chat template that writes the parts of turns one behind another."""
+    """Returns a chat template that concatenates the parts of each turn."""
     return (
         "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}"
         "{% elif p.type == 'image' %}" + image + "{% else %}" + sound + "{% endif %}{% endfor %}<end>{% endfor %}"

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models whose processors lay out prompts, or inputs, in ways of their own."""
+"""Tiny random checkpoints of multimodal models whose processors lay out prompts or inputs in special ways."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ _NAMED: dict[str, dict[str, str]] = {
     },
     "got_ocr2": {"image_token": "<imgpad>", "start": "<img>", "end": "</img>"},
 }
-"""Tokens by which a processor asks its tokenizer for them."""
+"""Tokens by the names under which a processor looks them up in its tokenizer."""
 _IN_TEMPLATE = {
     "qianfan_ocr": "<image>",
     "hunyuan_vl": "<im_start><image><im_end>",
@@ -144,7 +144,7 @@ _READERS: dict[str, tuple[str, dict[str, Any]]] = {
     "got_ocr2": ("GotOcr2ImageProcessorPil", {"size": {"height": 64, "width": 64}}),
 }
 NAMES = [name for name in _TEXT if name in CONFIG_MAPPING]
-"""Those that are in this version of transformers."""
+"""Only those that the installed transformers has."""
 
 
 def _tokenizer(name: str) -> PreTrainedTokenizerFast:
@@ -185,6 +185,6 @@ def write_checkpoint(folder: Path, name: str) -> Path:
     model = random_model(_config(name))
     model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1)
     model.save_pretrained(folder)
-    # Not by its own, as ERNIE's would copy a font with which it writes times into videos.
+    # Not the class's own `save_pretrained`: ERNIE's would copy a font that it uses for videos.
     ProcessorMixin.save_pretrained(processor(name), folder)
     return folder

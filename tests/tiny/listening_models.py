@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that write what they hear, with all the tokens that Whisper has."""
+"""Tiny random Whisper checkpoints, with all of Whisper's kinds of special tokens."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from transformers import (
 )
 
 SECONDS = 4
-"""What such a model hears at once, in place of 30."""
+"""Length of the model's window, in place of Whisper's 30 s."""
 CONTEXT = 40
 LANGUAGES = ("en", "de", "fr")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -24,7 +24,7 @@ _SPECIAL = (
 
 
 def listening_tokenizer() -> WhisperTokenizer:
-    """Returns a tokenizer of letters, parts of a character of two bytes, punctuation and beginnings of words."""
+    """Returns a tokenizer of letters, word beginnings, punctuation, and the two bytes of `é` as separate tokens."""
     pieces = ["Ġ", *_LETTERS, "Ã", "©", ".", ",", "(", "'", *(f"Ġ{letter}" for letter in _LETTERS[:12])]
     merges = [("Ġ", letter) for letter in _LETTERS[:12]]
     vocabulary = {piece: i for i, piece in enumerate([*pieces, "<|endoftext|>"])}
@@ -37,7 +37,7 @@ def listening_tokenizer() -> WhisperTokenizer:
 def write_listening_model(
     folder: Path, *, seed: int = 0, languages: bool = True, aligned: bool = True, **more: Any
 ) -> Path:
-    """Writes a random Whisper; without `languages` it is of one language, without `aligned` its words have no times."""
+    """Writes a random Whisper. Without `languages` it is monolingual; without `aligned` it has no word timestamps."""
     tokenizer: Any = listening_tokenizer()
     text_count = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     config = WhisperConfig(
@@ -52,7 +52,8 @@ def write_listening_model(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-        # Words likelier than times, or there would be one letter between two times; and other ones at each place.
+        # Text is made likelier than timestamps, and dependent on the position; otherwise single letters alternate
+        # with timestamps.
         model.proj_out.weight[: text_count + 1] *= 1.5
         model.model.decoder.embed_positions.weight.mul_(8)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in _SPECIAL}

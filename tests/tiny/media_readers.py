@@ -1,4 +1,4 @@
-"""What prepares images and recordings for the tiny models that read them with text, by the names of these."""
+"""Image processors and feature extractors of the tiny multimodal models, by model name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +14,9 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 RATE = 16_000
-"""Of recordings, in Hz."""
+"""Sample rate of recordings, in Hz."""
 PINPOINTS = [[32, 64], [64, 32], [64, 64]]
-"""Shapes that LLaVA-OneVision cuts an image for."""
+"""Sizes from which LLaVA-OneVision chooses the one it tiles an image for."""
 _SQUARE = {"height": 32, "width": 32}
 
 

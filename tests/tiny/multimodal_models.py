@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that read images or recordings with text, with their processors."""
+"""Tiny random checkpoints of models that read images or recordings inside text prompts, with their processors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ _NAMED = {
     "paligemma": {"image_token": "<image>"},
     "llava_onevision": {"image_token": "<image>", "video_token": "<video>"},
 }
-"""Tokens that a processor asks its tokenizer for."""
+"""Tokens by the names under which a processor looks them up in its tokenizer."""
 _IN_TEMPLATE = {
     "llava": "<image>",
     "llava_onevision": "<image>",
@@ -79,9 +79,9 @@ _IN_TEMPLATE = {
 
 
 def tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer of the texts' models, with what stands for media in a prompt of model `name`."""
+    """Returns the language models' tokenizer, with the media placeholders of model `name`."""
     found = extended(_TOKENS[name], _NAMED.get(name, {}))
-    if name == "llava":  # as that of LLaVA 1.5, whose template does not write it
+    if name == "llava":  # LLaVA 1.5's tokenizer adds it; its template does not
         found.backend_tokenizer.post_processor = TemplateProcessing(
             single="<start> $A", special_tokens=[("<start>", 1)]
         )
@@ -89,7 +89,7 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 
 def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer of the texts' models with more special tokens, some of which have a name."""
+    """Returns the language models' tokenizer with more special tokens, some of which have a name."""
     whole = language_models.tokenizer()
     whole.add_special_tokens({"additional_special_tokens": tokens})  # type: ignore[arg-type]
     return PreTrainedTokenizerFast(
@@ -99,7 +99,7 @@ def extended(tokens: list[str], named: dict[str, str]) -> PreTrainedTokenizerFas
 
 
 def template(name: str) -> str:
-    """Returns the chat template."""
+    """Returns the chat template of model `name`."""
     return TEMPLATE.replace("MEDIUM", _IN_TEMPLATE[name])
 
 
@@ -166,7 +166,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         "qwen2_5_vl", Qwen2_5_VLConfig, hidden_size=32, out_hidden_size=32, intermediate_size=64, window_size=56,
         fullatt_block_indexes=[1],
     ),
-    # Gives its decoder something of an image in several layers.
+    # DeepStack: adds image features in several decoder layers.
     "qwen3_vl": lambda: Qwen3VLConfig(
         text_config=_text("qwen3_vl", head_dim=8, rope_parameters=_MROPE | {"mrope_interleaved": True}),
         vision_config={
@@ -176,7 +176,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         **{field: _id("qwen3_vl", token) for field, token in _VISION_IDS.items()},
         tie_word_embeddings=False,
     ),
-    # Lets the tokens of an image see each other.
+    # The tokens of an image attend to each other in both directions.
     "gemma3": lambda: Gemma3Config(
         vision_config=_LAYERS | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
         text_config=_text("gemma3", head_dim=8, sliding_window=64), mm_tokens_per_image=4,
@@ -194,17 +194,17 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         audio_token_index=_id("qwen2_audio", "<|AUDIO|>"),
     ),
 }  # fmt: skip
-"""By name: images of one size, of any size with positions in two dimensions, cut in pieces; recordings."""
+"""By name: images of fixed size, of any size with 2D positions, or cut into tiles; recordings."""
 
 OTHER_PROMPTS: dict[str, Callable[[], PretrainedConfig]] = {
-    # Writes the start of a text behind the last image, and ends it with a line.
+    # Puts the BOS token behind the last image, and ends the prompt with a newline.
     "paligemma": lambda: PaliGemmaConfig(
         vision_config=_LAYERS
         | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8, "projection_dim": 32},
         text_config=_text("paligemma", model_type="gemma", head_dim=8, num_image_tokens=16),
         image_token_index=_id("paligemma", "<image>"), projection_dim=32, hidden_size=32, tie_word_embeddings=False,
     ),
-    # Writes a space between an image and a word.
+    # Puts a space between an image and a word.
     "idefics2": lambda: Idefics2Config(
         vision_config=_LAYERS | {"image_size": 48, "patch_size": 8},
         perceiver_config={
@@ -214,7 +214,7 @@ OTHER_PROMPTS: dict[str, Callable[[], PretrainedConfig]] = {
         text_config=_text("idefics2", model_type="mistral", head_dim=8, sliding_window=None),
         image_token_id=_id("idefics2", "<image>"), tie_word_embeddings=False,
     ),
-    # Cuts an image into pieces only where a prompt shows no other.
+    # Cuts an image into tiles only if it is the only one in the prompt.
     "llava_onevision": lambda: LlavaOnevisionConfig(
         vision_config=_LAYERS | {"model_type": "siglip_vision_model", "image_size": 32, "patch_size": 8},
         text_config=_text("llava_onevision", model_type="qwen2"), image_grid_pinpoints=PINPOINTS,
@@ -222,11 +222,11 @@ OTHER_PROMPTS: dict[str, Callable[[], PretrainedConfig]] = {
         tie_word_embeddings=False,
     ),
 }  # fmt: skip
-"""Those whose processors write otherwise than by a replacement for each image by itself."""
+"""Models whose processors do more than replace each image's placeholder on its own."""
 
 
 def processor(name: str) -> Any:
-    """Returns the processor of model `name`, without what needs torchvision."""
+    """Returns the processor of model `name`, without the video part, which needs torchvision."""
     kind = without_video(PROCESSOR_MAPPING[type((CONFIGS | OTHER_PROMPTS)[name]())])
     own = {
         "llava": {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
@@ -249,13 +249,13 @@ def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: ob
 
 
 def model_class(config: PretrainedConfig) -> Any:
-    """Returns the class of a model, also where transformers lists it with models that have an encoder for text."""
+    """Returns the model class for a configuration, also if transformers lists it among sequence-to-sequence models."""
     kinds: tuple[Any, ...] = (MODEL_FOR_MULTIMODAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING)
     return next(kind[type(config)] for kind in kinds if type(config) in kind)
 
 
 def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
-    """Returns a model with random weights, in float32, whose next token depends on the media before it."""
+    """Returns a model with random weights in float32, wide enough that media change the next token."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = model_class(config)._from_config(config, dtype=torch.float32)
@@ -266,7 +266,7 @@ def random_model(config: PretrainedConfig, seed: int = 0) -> PreTrainedModel:
 
 
 def picture(seed: int, width: int = 60, height: int = 44) -> Image.Image:
-    """Returns an image of noise in one colour."""
+    """Returns an RGB image of noise around one colour."""
     generator = torch.Generator().manual_seed(seed)
     colour = torch.randint(192, (3,), generator=generator)
     noise = torch.randint(64, (height, width, 3), generator=generator)

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that find what is asked for in words, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of zero-shot (text-prompted) object detectors, as `save_pretrained` writes them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ from transformers import (
 )
 
 LABEL_TOKENS = 16
-"""Tokens OWL-ViT reads of a label, special ones included."""
+"""Longest label of OWL-ViT in tokens, special ones included."""
 
 
 _LETTERS = "bcdefghijklmnopqrstuvwxyz0123456789"
@@ -34,7 +34,7 @@ _PIECES = [*_WORDS, *_LETTERS, "##a", *(f"##{letter}" for letter in _LETTERS)]
 
 
 def _tokenizer(vocabulary: dict[str, int], start: str, end: str) -> PreTrainedTokenizerFast:
-    """Returns one that knows some words whole and any by letters: a trained one would differ from run to run."""
+    """Returns a tokenizer with some whole words and single letters; training one would differ from run to run."""
     made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -49,13 +49,13 @@ def _tokenizer(vocabulary: dict[str, int], start: str, end: str) -> PreTrainedTo
 
 
 def _clip_tokenizer() -> PreTrainedTokenizerFast:
-    """Returns one of CLIP's kind: no text ends without the greatest id, and none begins with 0."""
+    """Returns a CLIP tokenizer: every text ends with the greatest id, and none begins with id 0."""
     pieces = ["[PAD]", "[UNK]", "[START]", *_PIECES, "[END]"]
     return _tokenizer({piece: i for i, piece in enumerate(pieces)}, "[START]", "[END]")
 
 
 def bert_tokenizer() -> PreTrainedTokenizerFast:
-    """Returns one in which what divides phrases has the ids that Grounding DINO looks for."""
+    """Returns a BERT tokenizer whose separators of phrases have the ids that Grounding DINO looks for."""
     divisions = {"[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
     pieces = {piece: 200 + i for i, piece in enumerate(_PIECES)}
     tokenizer = _tokenizer({"[PAD]": 0, "[UNK]": 1, **divisions, **pieces}, "[CLS]", "[SEP]")
@@ -119,10 +119,10 @@ def write_open_detector(folder: Path, name: str, *, seed: int = 0) -> Path:
     model = AutoModelForZeroShotObjectDetection.from_config(config)
     with torch.no_grad():
         for part, parameter in model.named_parameters():
-            if "_head." in part:  # OWL-ViT's are so large that every box is a corner and every score 0 or 1
+            if "_head." in part:  # or OWL-ViT's boxes and scores would saturate
                 parameter.mul_(0.2)
             parameter.add_(torch.randn_like(parameter) * (0.2 if name.endswith("dino") else 0.1))
-            if "class_embed" in part:  # of MM Grounding DINO: one number that makes every score nearly 0
+            if "class_embed" in part:  # MM Grounding DINO's prior bias makes all scores nearly 0
                 parameter.zero_()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

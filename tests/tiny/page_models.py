@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that read a question beside an image or the words of a page."""
+"""Tiny random checkpoints for visual and document question answering."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.tiny.encoders import bytelevel, wordpiece
 from tests.tiny.vision_models import processor_class, stir
 
 CONTEXT = 64
-"""Tokens they read, special ones included."""
+"""Longest input in tokens, special ones included."""
 ANSWERS = ["yes", "no", "red", "two", "a cat", "nothing"]
 
 _LAYERS: dict[str, Any] = {
@@ -31,7 +31,7 @@ _LAYERS: dict[str, Any] = {
 
 
 def write_page_model(folder: Path, name: str) -> Path:
-    """Writes a random LayoutLM (`layoutlm`, or `layoutlm-bytes` with RoBERTa's kind of tokens) or LayoutLMv3."""
+    """Writes a random LayoutLMv3 or LayoutLM (`layoutlm`, or `layoutlm-bytes` with RoBERTa's byte-level tokens)."""
     torch.manual_seed(0)
     if name == "layoutlmv3":
         tokenizer: Any = _boxed()
@@ -49,7 +49,7 @@ def write_page_model(folder: Path, name: str) -> Path:
 
 
 def write_vilt(folder: Path) -> Path:
-    """Writes a random ViLT that knows ANSWERS."""
+    """Writes a random ViLT whose classes are ANSWERS."""
     torch.manual_seed(0)
     config = ViltConfig(
         vocab_size=len(wordpiece()), max_position_embeddings=40, image_size=32, patch_size=8,
@@ -67,7 +67,7 @@ def _save(folder: Path, model: Any, tokenizer: Any) -> Path:
 
 
 def _boxed() -> LayoutLMv3Tokenizer:
-    """LayoutLMv3's own tokenizer, over the vocabulary of the others."""
+    """Returns LayoutLMv3's tokenizer, over the vocabulary of the other models."""
     own = json.loads(bytelevel().backend_tokenizer.to_str())["model"]
     return LayoutLMv3Tokenizer(
         vocab=own["vocab"], merges=[tuple(merge) for merge in own["merges"]], model_max_length=CONTEXT

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that write about one picture, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of image captioning and VQA models that generate text, as `save_pretrained` writes them."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -34,7 +34,7 @@ from tests.tiny.encoders import bytelevel, wordpiece
 from tests.tiny.vision_models import processor_class, stir
 
 CONTEXT = 64
-"""Tokens of prompt and output."""
+"""Longest prompt and output together, in tokens."""
 _SIDE = 32
 _LAYERS: dict[str, Any] = {
     "hidden_size": 32,
@@ -51,7 +51,7 @@ Made = tuple[PreTrainedModel, PreTrainedTokenizerFast, Any]
 
 @made_once
 def donut_tokens() -> PreTrainedTokenizerFast:
-    """Tokens among which are those of Donut's questions."""
+    """Returns a tokenizer that has Donut's tokens for questions and answers."""
     made = PreTrainedTokenizerFast(
         tokenizer_object=bytelevel().backend_tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
         model_max_length=CONTEXT,
@@ -75,7 +75,7 @@ def _gpt2() -> Made:
     tokenizer = bytelevel()
     decoder = GPT2Config(
         vocab_size=len(tokenizer), n_embd=24, n_layer=2, n_head=4, n_positions=CONTEXT, bos_token_id=0, eos_token_id=2,
-        pad_token_id=1, tie_word_embeddings=False,  # tied, they would repeat what is before them
+        pad_token_id=1, tie_word_embeddings=False,  # a random tied model repeats its last token
     )  # fmt: skip
     return _put_together(ViTConfig(**_TOWER), decoder, 0), tokenizer, processor_class("vit")(**_SQUARE)
 
@@ -151,7 +151,7 @@ _MAKERS: dict[str, Callable[[], Made]] = {
 
 
 def write_picture_model(folder: Path, name: str) -> Path:
-    """Writes a random model of the kind `name`, with a font for what is written above images."""
+    """Writes a random model of kind `name`, with the font that Pix2Struct needs to render questions above images."""
     torch.manual_seed(3)
     model, tokenizer, processor = _MAKERS[name]()
     stir(model)

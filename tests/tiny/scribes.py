@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of encoder-decoders that hear windows of any length, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of speech-to-text encoder-decoders with windows of any length (unlike Whisper's)."""
 
 import importlib
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _PAD, _BEGIN, _END = 0, 1, 2
 _TOKENS: dict[str, Any] = {"pad_token_id": _PAD, "bos_token_id": _BEGIN, "eos_token_id": _END}
 
 Maker = Callable[[int], tuple[Any, dict[str, Any]]]
-"""Returns what makes the features, and the configuration for so many tokens."""
+"""Takes the vocabulary size; returns the feature extractor and the configuration."""
 
 
 def _moonshine(count: int) -> tuple[Any, dict[str, Any]]:
@@ -124,7 +124,7 @@ _MAKERS: dict[str, Maker] = {
 
 
 def scribe_tokenizer(special: tuple[str, ...] = ()) -> Any:
-    """Returns a tokenizer of pieces of words, with tokens of a model's own behind them."""
+    """Returns a tokenizer of word pieces, with a model's special tokens at the end."""
     tokens = ["<pad>", "<s>", "</s>", "<unk>", *PIECES]
     backend = Tokenizer(Unigram([(token, -float(i)) for i, token in enumerate(tokens)], unk_id=3))
     backend.decoder = decoders.Metaspace()
@@ -138,7 +138,7 @@ _PROMPT = (
     "<|startofcontext|>", "<|startoftranscript|>", "<|emo:undefined|>", "<|en|>", "<|de|>", "<|pnc|>", "<|noitn|>",
     "<|notimestamp|>", "<|nodiarize|>",
 )  # fmt: skip
-"""Tokens that a prompt of Canary's or Cohere's is made of."""
+"""Tokens of which Canary's and Cohere's prompts consist."""
 _TEMPLATE = (
     "{% set told = messages[0].content[1] %}<|startofcontext|><|startoftranscript|><|emo:undefined|>"
     "<|{{ told.source_language }}|><|{{ told.target_language }}|><|pnc|><|noitn|><|notimestamp|><|nodiarize|>"

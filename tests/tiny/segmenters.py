@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that divide an image, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of image segmentation models, as `save_pretrained` writes them."""
 
 import json
 from collections.abc import Callable
@@ -45,12 +45,12 @@ from tests.tiny.open_detectors import bert_tokenizer
 LABELS = ["sky", "grass", "cat", "cup", "tree"]
 QUERIES = 10
 THINGS = [2, 3]
-"""Indices of labels of which there may be several; the others are background."""
+"""Indices of the "thing" labels, of which an image may show several instances; the others are "stuff"."""
 _NAMED: dict[str, Any] = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
 _SIZE = {"height": 64, "width": 64}
 
 Made = tuple[Any, PretrainedConfig, Any]
-"""The Auto class, the configuration and the processor."""
+"""The Auto class, the configuration and the image processor."""
 
 
 def _swin() -> SwinConfig:
@@ -224,7 +224,7 @@ def write_segmenter(folder: Path, name: str, *, seed: int = 0, noise: float = 0.
     model = auto_class.from_config(config)
     with torch.no_grad():
         for part, parameter in model.named_parameters():
-            # With the library's own all queries would find nearly the same.
+            # With default weights, all queries would find nearly the same segment.
             apart = 10 if "quer" in part and parameter.shape[:1] == (QUERIES,) else 1
             parameter.add_(torch.randn_like(parameter) * noise * apart)
     model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that speak, with their tokenizers, as `save_pretrained` writes them."""
+"""Tiny random checkpoints of text-to-speech and music models, with their tokenizers."""
 
 import json
 from io import BytesIO
@@ -30,9 +30,9 @@ from transformers import (
 from tests.tiny.language_models import tokenizer
 
 LETTERS = "kabcdefghijlmnopqrstuvwxyz '"
-"""What VITS can say. Its blank is the token of the first letter, as in models that are published."""
+"""The letters that VITS knows. Its blank has the id of the first letter, as in published models."""
 WIDTH = 6
-"""Numbers that describe a voice of SpeechT5."""
+"""Width of SpeechT5's speaker embeddings."""
 _HIFIGAN: dict[str, Any] = {
     "upsample_initial_channel": 16,
     "upsample_rates": [4, 4],
@@ -43,7 +43,7 @@ _HIFIGAN: dict[str, Any] = {
 
 
 def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes: Any) -> Path:
-    """Writes a VITS that speaks 8000 samples a second, 16 a frame."""
+    """Writes a VITS with a sample rate of 8000 Hz and frames of 16 samples."""
     config: dict[str, Any] = {
         "vocab_size": len(LETTERS) + 1,
         "hidden_size": 16,
@@ -67,10 +67,10 @@ def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes:
     model = VitsModel(VitsConfig(**config | changes))
     stir(model)
     with torch.no_grad():
-        model.decoder.conv_pre.weight.mul_(0.02)  # or its sound would be noise between -1 and 1
+        model.decoder.conv_pre.weight.mul_(0.02)  # or its output would saturate at -1 and 1
     if model.config.use_stochastic_duration_prediction:
         with torch.no_grad():
-            model.duration_predictor.flows[0].translate[0].fill_(0.5)  # some frames for each letter
+            model.duration_predictor.flows[0].translate[0].fill_(0.5)  # a few frames per letter
     model.save_pretrained(folder)
     vocabulary = {letter: i for i, letter in enumerate([*LETTERS, "<unk>"])}
     (folder / "letters.json").write_text(json.dumps(vocabulary))
@@ -83,9 +83,9 @@ def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes:
 def write_speecht5(
     folder: Path, *, seed: int = 0, vocoder: str = "vocoder", stop_bias: float = -4.0, **changes: Any
 ) -> Path:
-    """Writes a SpeechT5, and a vocoder into its folder of that name, unless empty.
+    """Writes a SpeechT5, and its vocoder into the subfolder `vocoder`, unless that is empty.
 
-    It goes on up to 20 frames a token unless `stop_bias` is greater.
+    It speaks up to 20 frames per token; a greater `stop_bias` makes it stop earlier.
     """
     config: dict[str, Any] = {
         "hidden_size": 16,
@@ -121,7 +121,7 @@ def write_speecht5(
 def write_musicgen(
     folder: Path, *, channels: int = 1, new_tokens: int = 40, melody: bool = False, seed: int = 0
 ) -> Path:
-    """Writes a MusicGen of so many tokens, of 8 samples each."""
+    """Writes a MusicGen that generates `new_tokens` tokens of 8 samples each."""
     reader = T5Config(vocab_size=len(tokenizer()), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
     parts: tuple[Any, Any, Any] = (MusicgenDecoderConfig, MusicgenConfig, MusicgenForConditionalGeneration)
     if melody:
@@ -163,7 +163,7 @@ def _speecht5_tokenizer(folder: Path) -> SpeechT5Tokenizer:
 
 
 def encodec(channels: int = 1) -> EncodecConfig:
-    """Returns the configuration of a codec that writes a frame of 8 samples in 4 codes of 32."""
+    """Returns the configuration of an EnCodec with frames of 8 samples and 4 codebooks of 32 entries."""
     return EncodecConfig(
         sampling_rate=8000, upsampling_ratios=[4, 2], num_filters=4, hidden_size=8, codebook_size=32, codebook_dim=8,
         target_bandwidths=[20.0], num_lstm_layers=1, chunk_length_s=None, audio_channels=channels,
@@ -171,7 +171,7 @@ def encodec(channels: int = 1) -> EncodecConfig:
 
 
 def stir(model: torch.nn.Module) -> None:
-    """Makes weights larger than the library's own, with which every sentence would be the same silence."""
+    """Enlarges the weights: with default ones, every sentence would be the same silence."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and "flows" not in name:
@@ -181,7 +181,7 @@ def stir(model: torch.nn.Module) -> None:
 
 
 def fill_codebooks(codec: torch.nn.Module) -> None:
-    """Makes codes differ: the library's own are all of zeros, and every sound would be the same."""
+    """Fills codebooks with random entries: by default they are zeros, and all codes would sound the same."""
     for name, buffer in codec.named_buffers():
         if name.endswith((".embed", ".embed_sum")):
             torch.nn.init.normal_(buffer)

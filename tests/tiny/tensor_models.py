@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models whose processors transformers writes with torchvision, and these processors."""
+"""Tiny random checkpoints of multimodal models whose image processors transformers implements with torchvision."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ _TOKENS = {
     ],
     "phi4_multimodal": ["<|endoftext10|>", "<|endoftext11|>"],
 }
-"""What stands for media in a prompt; the first is what a template writes for an image."""
+"""Media placeholders of prompts; the template writes the first one for an image."""
 _TOKENS["gemma4"] = ["<|image|>", "<|audio|>", "<|image>", "<image|>", "<|audio>", "<audio|>", "<|video|>"]
 _TOKENS["video_llava"] = ["<image>", "<video>"]
 _TOKENS["qwen2_5_omni"] = ["<|IMAGE|>", "<|AUDIO|>", "<|VIDEO|>", "<|vb|>", "<|ve|>", "<|ab|>", "<|ae|>"]
@@ -81,7 +81,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         text_config=_text("mistral3", model_type="mistral", head_dim=8, sliding_window=None),
         image_token_index=_id("mistral3", "[IMG]"), tie_word_embeddings=False,
     ),
-    # Is a LLaVA, but for its processor.
+    # A LLaVA with another processor.
     "pixtral": lambda: transformers.LlavaConfig(
         vision_config=_LAYERS | {"model_type": "pixtral", "image_size": 64, "patch_size": 8, "head_dim": 8},
         text_config=_text("pixtral", model_type="mistral", head_dim=8, sliding_window=None),
@@ -97,13 +97,13 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         image_token_index=_id("llama4", "<|patch|>"), boi_token_index=_id("llama4", "<|image_start|>"),
         eoi_token_index=_id("llama4", "<|image_end|>"),
     ),
-    # Names its part for videos before its tokenizer.
+    # Its processor's arguments have the video part before the tokenizer.
     "video_llava": lambda: transformers.VideoLlavaConfig(
         vision_config=_LAYERS | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
         text_config=_text("video_llava", model_type="llama"), tie_word_embeddings=False,
         image_token_index=_id("video_llava", "<image>"), video_token_index=_id("video_llava", "<video>"),
     ),
-    # The part that writes text.
+    # Only the "thinker", which generates text.
     "qwen2_5_omni": lambda: transformers.Qwen2_5OmniThinkerConfig(
         audio_config={
             "d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "output_dim": 32,
@@ -121,7 +121,7 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
         vision_end_token_id=_id("qwen2_5_omni", "<|ve|>"), audio_start_token_id=_id("qwen2_5_omni", "<|ab|>"),
         audio_end_token_id=_id("qwen2_5_omni", "<|ae|>"),
     ),
-    # Hears nothing, though its processor has the part for that, and one for videos.
+    # Reads no audio, though its processor has parts for audio and video.
     "gemma4": lambda: transformers.Gemma4Config(
         text_config=_text(
             "gemma4", head_dim=8, global_head_dim=8, hidden_size_per_layer_input=8, sliding_window=64,
@@ -177,7 +177,7 @@ def _shown(name: str) -> Any:
 
 
 def _template(name: str) -> str:
-    """Returns a chat template that writes the parts of turns one behind another."""
+    """Returns a chat template that concatenates the parts of each turn."""
     image, *others = _TOKENS[name]
     return (
         "{% for m in messages %}<|{{ m.role }}|>{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}"

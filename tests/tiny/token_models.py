@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of models that read an image as tokens of their own vocabulary, with their processors."""
+"""Tiny random checkpoints of models that encode images as discrete tokens of their vocabulary, with processors."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ _CODED = {
     "chameleon": ["<image>", *(f"IMGIMG{chr(ord('A') + code)}Z" for code in range(_CODES))],
     "emu3": ["<image>", "<|extra_200|>", *(f"<|visual token {code:06d}|>" for code in range(_CODES))],
 }
-"""What images are written in."""
+"""The tokens that encode images."""
 _LAYERS: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 1024, "pad_token_id": 0, "bos_token_id": 1,

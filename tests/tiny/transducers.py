@@ -22,11 +22,11 @@ _MORE: dict[str, dict[str, Any]] = {
 
 
 def write_transducer(folder: Path, kind: str) -> Path:
-    """Writes a random model that goes through the frames of sound, its extractor and its tokenizer."""
+    """Writes a random transducer with its feature extractor and its tokenizer."""
     tokenizer = piece_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<blank>"]})
     blank: Any = tokenizer.convert_tokens_to_ids("<blank>")
-    torch.manual_seed(6)  # with it none of TDT's kind stands still for ever
+    torch.manual_seed(6)  # a seed with which TDT does not predict duration 0 for ever
     config: Any = CONFIG_MAPPING[kind]
     config = config(
         vocab_size=len(tokenizer), decoder_hidden_size=24, num_decoder_layers=2, max_symbols_per_step=3,
@@ -37,7 +37,7 @@ def write_transducer(folder: Path, kind: str) -> Path:
     extractor = ParakeetFeatureExtractor(feature_size=16)
     _level(model, extractor(sound(4), sampling_rate=RATE, return_tensors="pt"), blank)
     model.generation_config.decoder_start_token_id = blank
-    if kind == "parakeet_tdt":  # its `generate` would take a duration for a token
+    if kind == "parakeet_tdt":  # its `generate` would take durations for tokens
         model.generation_config.suppress_tokens = [len(tokenizer) + i for i in range(5)]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -47,14 +47,14 @@ def write_transducer(folder: Path, kind: str) -> Path:
 
 @torch.inference_mode()
 def _level(model: Any, inputs: Any, blank: int) -> None:
-    """Makes frames and what was written before as loud as each other, and all tokens but the blank equally likely."""
+    """Balances encoder and prediction network, and makes all tokens but the blank about equally likely."""
     heard = model.get_audio_features(**inputs).pooler_output[0]
     model.encoder_projector.weight /= heard.std(0).mean()
     model.decoder.decoder_projector.weight *= 8
     model.encoder_projector.bias += 1 - model.get_audio_features(**inputs).pooler_output[0].mean(0)
     states = model.get_audio_features(**inputs).pooler_output[0]
     before = model.decoder(torch.arange(model.config.vocab_size)[:, None])
-    # A model that goes on by no frame after a token never comes to an end: where it is likely, so is the blank.
+    # Duration 0 shares the blank's weights: where it is likely, so is the blank, and decoding always ends.
     model.joint.head.weight[model.config.vocab_size :][:1] = model.joint.head.weight[blank]
     model.joint.head.bias -= model.joint(states, before).mean((0, 1))
     model.joint.head.bias[blank] += 1.5 * model.joint(states, before).std()

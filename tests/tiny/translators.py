@@ -1,4 +1,4 @@
-"""Tiny random translators with tokenizers of the kinds that real ones have."""
+"""Tiny random translation models, with the kinds of tokenizers that real ones have."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def _train(folder: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 def _vocabulary(folder: Path, *more: str) -> dict[str, int]:
-    """Returns ids by piece, those of fairseq first."""
+    """Returns ids by piece, fairseq's special tokens first."""
     model = _train(folder)
     pieces = [model.IdToPiece(i) for i in range(model.GetPieceSize())]
     ordered = dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", *more, *pieces])
@@ -63,7 +63,7 @@ def _write(folder: Path, config: Any, tokenizer: Any, **generation: Any) -> Path
 
 
 def write_m2m(folder: Path) -> Path:
-    """Writes a translator between a hundred languages, told by tokens."""
+    """Writes an M2M100: a hundred languages, selected by language tokens."""
     folder.mkdir(exist_ok=True)
     vocabulary = _vocabulary(folder)
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
@@ -73,7 +73,7 @@ def write_m2m(folder: Path) -> Path:
 
 
 def write_nllb(folder: Path) -> Path:
-    """Writes a translator whose languages are told with their scripts."""
+    """Writes an NLLB, whose language codes include the script."""
     folder.mkdir(exist_ok=True)
     vocabulary = _vocabulary(folder)
     made = NllbTokenizer(
@@ -83,7 +83,7 @@ def write_nllb(folder: Path) -> Path:
 
 
 def write_marian(folder: Path, *targets: str) -> Path:
-    """Writes a translator from English into German, or into several languages told by prefixes."""
+    """Writes a Marian from English into German, or into several languages selected by prefixes."""
     folder.mkdir(exist_ok=True)
     vocabulary = _vocabulary(folder, *(f">>{target}<<" for target in targets))
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
@@ -96,7 +96,7 @@ def write_marian(folder: Path, *targets: str) -> Path:
 
 
 def write_t5(folder: Path) -> Path:
-    """Writes a model whose configuration names tasks with their prefixes and parameters."""
+    """Writes a T5 whose `task_specific_params` name tasks with their prefixes and parameters."""
     config = T5Config(
         vocab_size=len(tokenizer()), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, n_positions=CONTEXT,
         pad_token_id=0, eos_token_id=2, decoder_start_token_id=0,

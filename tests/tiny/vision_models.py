@@ -25,7 +25,7 @@ from transformers.models.auto.image_processing_auto import get_image_processor_c
 from services.engine.images.processor import show_image_processors
 
 SIDE = 32
-"""Height and width of what most of them read."""
+"""Height and width of the images that most models read."""
 
 _LAYERS: dict[str, Any] = {
     "hidden_size": 32,
@@ -36,7 +36,7 @@ _LAYERS: dict[str, Any] = {
 _VIT: dict[str, Any] = _LAYERS | {"image_size": SIDE, "patch_size": 8}
 
 Maker = tuple[str, dict[str, Any], Callable[..., PretrainedConfig]]
-"""Which processor, how it is set, and the configuration."""
+"""Name of the processor, its settings, and the maker of the configuration."""
 
 _SQUARE = {"size": {"height": SIDE, "width": SIDE}}
 _CROPPED = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
@@ -88,7 +88,7 @@ _MAKERS: dict[str, Maker] = {
             strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=8, **more,
         ),
     ),
-    # Tells the angle that the image was seen in, by which depths become metres.
+    # Also predicts the camera's field of view, which scales depths to metres.
     "depth_pro": (
         "depth_pro",
         {"size": {"height": 128, "width": 128}},
@@ -110,7 +110,7 @@ _MAKERS: dict[str, Maker] = {
 
 
 def processor_class(name: str) -> Any:
-    """Returns the library's processor on Pillow for the kind of model `name`, or that on tensors if it is the only."""
+    """Returns the Pillow image processor for the kind of model `name`, or the tensor one if there is no other."""
     if name == "depth_pro":
         show_image_processors()
         return get_image_processor_class_from_name("DepthProImageProcessor")
@@ -131,13 +131,13 @@ def write_vision_model(folder: Path, name: str, auto_class: Any, *, seed: int = 
 
 
 def stir(model: torch.nn.Module) -> None:
-    """Makes weights larger than the library's own, with which every answer is nearly the same."""
+    """Enlarges the weights: with default ones, all outputs are nearly equal."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
             if name in {"head.head.4.bias", "head.conv3.bias"}:
-                parameter.fill_(1.0)  # before the end of depth models, which makes nothing of what is below 0
+                parameter.fill_(1.0)  # above 0, as depth models end with a ReLU
             if name == "head.layers.4.weight":
-                parameter.mul_(1e-3)  # Depth Pro's depths are one over this, of at most 10 000
+                parameter.mul_(1e-3)  # Depth Pro's depth is the inverse, capped at 10 000
             if name == "fov_model.head.layers.2.bias":
-                parameter.fill_(60.0)  # degrees
+                parameter.fill_(60.0)  # field of view in degrees

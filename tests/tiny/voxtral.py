@@ -1,4 +1,4 @@
-"""A tiny random Voxtral, with the tokenizer's file that it is published with and none of transformers' own."""
+"""A tiny random Voxtral with only Mistral's tokenizer file, tekken.json, as published checkpoints have it."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ SPECIAL = [
     "[AUDIO]", "[BEGIN_AUDIO]", *(f"<SPECIAL_{i}>" for i in range(26, 32)), "[STREAMING_PAD]",
     "[STREAMING_WORD]", "[TRANSCRIBE]", "<SPECIAL_35>",
 ]  # fmt: skip
-"""By their ids."""
+"""Special tokens by id."""
 PIECES = [bytes([i]) for i in range(256)] + [b"th", b" t", b"is", b" is", b" th"]
 CONTEXT = 2048
 
 
 def write_tekken(folder: Path, **streaming: int) -> None:
-    """Writes a vocabulary of bytes and five longer pieces; and what a model is told that writes while it hears."""
+    """Writes tekken.json: bytes, five longer pieces, special tokens, and the audio settings of streaming models."""
     vocabulary = [
         {"rank": i, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
         for i, piece in enumerate(PIECES)
@@ -44,7 +44,7 @@ def write_tekken(folder: Path, **streaming: int) -> None:
 
 
 def write_checkpoint(folder: Path) -> Path:
-    """Writes the model, its tokenizer and what makes its features to `folder` and returns it."""
+    """Writes the model, its tokenizer and its feature extractor to `folder` and returns it."""
     layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}
     config = VoxtralConfig(
         audio_token_id=SPECIAL.index("[AUDIO]"),

@@ -1,4 +1,4 @@
-"""The life of a request among many, from its acceptance to whatever end it has."""
+"""Runs one request of a load test, from its submission to whatever end it has."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from tests.services.bench import Bench, read
 
 
 async def lived(bench: Bench, prompt: list[int], fields: dict[str, Any], patience: Callable[[], float] | None) -> str:
-    """Returns how it ended. A caller with patience leaves after so many seconds."""
+    """Runs a request and returns how it ended. With `patience`, the caller cancels after that many seconds."""
     try:
         stream = bench.submit(prompt, **fields)
     except DeadlineExceeded:

@@ -1,4 +1,4 @@
-"""What transformers' own `generate` makes of a prompt: the oracle of every path through the engine."""
+"""Reference outputs of transformers' own `generate`, with which every path through the engine is compared."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ def reads_by_an_encoder(name: str) -> bool:
 
 
 def own_model(folder: Path, name: str) -> PreTrainedModel:
-    """Returns a fresh copy of the checkpoint in float32, run by transformers alone."""
+    """Returns a fresh copy of the checkpoint in float32, as transformers loads it."""
     return deepcopy(_loaded(folder, name))
 
 
@@ -30,15 +30,15 @@ def _loaded(folder: Path, name: str) -> PreTrainedModel:
 
 @dataclass
 class Own:
-    """What `generate` made."""
+    """An output of `generate`."""
 
     ids: list[int]
     logits: Tensor
-    """As the model computed them, before any processor, `[tokens, vocabulary]`."""
+    """`[tokens, vocabulary]`, as the model computed them, before any logits processor."""
 
 
 def own_generate(folder: Path, name: str, prompt: list[int], count: int, **options: Any) -> Own:
-    """Returns `count` tokens that a fresh copy of the model generates: some keep state of what they ran before."""
+    """Generates `count` tokens with a fresh copy of the model, since some modules keep state between runs."""
     model, ids = own_model(folder, name), torch.tensor([prompt])
     options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False} | options
     with torch.inference_mode():

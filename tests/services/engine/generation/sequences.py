@@ -1,4 +1,4 @@
-"""Sequences without a stream, for the parts of the engine that never look at it."""
+"""Makes sequences without a stream, for tests of engine parts that do not use the stream."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.services.bench import outputs_of, request
 
 
 def sequence(prompt: list[int], generated: list[int] | None = None, *, arrival: float = 0.0, **fields: Any) -> Sequence:
-    """Returns a sequence that has generated some tokens; `fields` are those of `request`."""
+    """Returns a sequence with some tokens already generated; `fields` are those of `bench.request`."""
     asked = request(prompt, **fields)
     group = SequenceGroup(asked, tuple(outputs_of(asked)), stream=None, arrival=arrival)  # type: ignore[arg-type]
     made = group.open()

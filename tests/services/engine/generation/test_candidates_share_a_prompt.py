@@ -21,7 +21,7 @@ def ids(result: Result) -> list[list[int]]:
 
 
 def rows_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Returns a list to which the tokens of each row of each step will be added."""
+    """Returns a list that collects, for each further step, the token count of each row."""
     seen: list[list[int]] = []
     run = bench.runner.run
 
@@ -67,7 +67,7 @@ async def test_greedy_candidates_are_all_equal(real: BenchMaker) -> None:
 async def test_each_ends_by_itself_and_all_are_told_by_index(real: BenchMaker) -> None:
     bench = real()
     plain = await bench.run(PROMPT, candidate_count=6, max_new_tokens=12, **SAMPLED)
-    # The first ends with its first token, while others go on from what it has computed.
+    # The first candidate ends with its first token, while the others continue from the prompt it computed.
     ends = frozenset([ids(plain)[0][0], ids(plain)[3][5]])
     result = await bench.run(PROMPT, candidate_count=6, max_new_tokens=12, end_token_ids=ends, **SAMPLED)
     assert len(ids(result)[0]) == 1
@@ -124,13 +124,13 @@ async def test_preemption_changes_nothing(real: BenchMaker, share: bool) -> None
 async def test_a_candidate_that_waited_begins_behind_the_prompt_that_others_hold(
     real: BenchMaker, monkeypatch: pytest.MonkeyPatch, share: bool
 ) -> None:
-    monkeypatch.setattr(prefill_budget, "_FLOOR", 64)  # a step reads all of a prompt, however slow others were
+    monkeypatch.setattr(prefill_budget, "_FLOOR", 64)  # a step prefills the whole prompt, even after slow steps
     bench = real(max_sequences=2, share=share)
     plain = ids(await bench.run(PROMPT, candidate_count=2, max_new_tokens=8, **SAMPLED))
     ends = frozenset([next(token for token in plain[0] if token not in plain[1])])
     seen = rows_run(bench, monkeypatch)
     await bench.run(PROMPT, candidate_count=3, max_new_tokens=8, end_token_ids=ends, cache_salt="another", **SAMPLED)
-    # Two full pages of the prompt are shared; what is behind them is computed, with the token it has already.
+    # Two full pages (32 tokens) are shared; the rest of the prompt and the candidate's first token are computed.
     assert [1, len(PROMPT) + 1 - 32] in seen
 
 
@@ -169,7 +169,7 @@ async def test_a_resume_shares_the_prompt_and_what_was_generated_alike(
     seen = rows_run(bench, monkeypatch)
     held = ((7, 8, 9), (7, 8, 10, 11), (7, 8))
     await bench.run(PROMPT, candidate_count=3, delivered_each=held, max_new_tokens=5)
-    # The third had its token from the logits behind those two.
+    # The third candidate has delivered only (7, 8), the common beginning, so it needs no row of its own.
     assert seen[:2] == [[44], [1, 1, 2]]
 
 

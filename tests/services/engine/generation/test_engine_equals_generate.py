@@ -34,7 +34,7 @@ def generate(model: PreTrainedModel, prompt: list[int], count: int, **options: A
 
 @pytest.fixture(scope="module")
 def expected(own_llama: PreTrainedModel) -> list[tuple[list[int], list[int]]]:
-    """Prompts, and what transformers alone continues them with."""
+    """Prompts, and the tokens with which transformers alone continues them."""
     return [(prompt, generate(own_llama, prompt, 40)) for prompt in prompts(12)]
 
 

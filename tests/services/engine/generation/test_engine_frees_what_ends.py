@@ -16,7 +16,7 @@ from tests.services.fake_runner import FakeRunner, continuation
 
 
 async def in_step(bench: Bench, number: int) -> None:
-    """Returns once the engine waits inside its step of this number, from 1."""
+    """Returns once the engine is inside step `number`, counted from 1."""
     await eventually(lambda: len(bench.runner.seen) == number)
 
 
@@ -55,7 +55,7 @@ async def test_cancelling_what_waits_means_it_never_runs(fake: BenchMaker) -> No
 
 async def test_a_request_that_comes_and_is_cancelled_while_the_engine_looks_never_runs() -> None:
     class Late(deque[SequenceGroup]):
-        """Gets its first item between the engine's look at it and its look at what was cancelled."""
+        """A queue whose first item arrives after the engine checks it and before it checks for cancellations."""
 
         def __bool__(self) -> bool:
             if not streams:
@@ -120,7 +120,7 @@ async def test_every_deadline_ends_its_own_request_in_whatever_order_they_come(
     ]
     for hours, late in ((1, 2), (2, 3), (3, 0)):
         pass_time(monkeypatch, 3600 * hours)
-        bench.runner.permit(2)  # the one that is held, and the one behind the deadline
+        bench.runner.permit(2)  # the step that is held, and the first one after the deadline
         with pytest.raises(DeadlineExceeded):
             await read(streams[late])
         assert bench.metric("requests_total", finish_reason="deadline_exceeded") == hours
@@ -172,7 +172,7 @@ async def test_a_full_queue_refuses_and_recovers(fake: BenchMaker) -> None:
 
 
 async def test_waiting_requests_start_by_priority_and_then_by_arrival(fake: BenchMaker) -> None:
-    assert PRIORITY_SECONDS > 1  # so that the milliseconds between these arrivals decide nothing
+    assert PRIORITY_SECONDS > 1  # far more than the milliseconds between these arrivals
     bench = fake(max_sequences=1)
     bench.runner.hold()
     streams = [bench.submit([10], max_new_tokens=1)]
@@ -199,9 +199,9 @@ async def test_what_has_ended_waits_for_no_garbage_collector(
     if end == "complete":
         await read(stream)
     elif end == "late":
-        with suppress(DeadlineExceeded):  # pytest would keep it, and by its frames the stream
+        with suppress(DeadlineExceeded):  # `pytest.raises` would keep the error, and through its frames the stream
             await read(stream)
-    stream.cancel()  # as handlers do in any case
+    stream.cancel()  # as RPC handlers always do at the end
     held = weakref.ref(stream)
     del stream
     await eventually(lambda: held() is None)

@@ -22,7 +22,7 @@ def poisoned(sequence: CachedTokens) -> bool:
 
 
 async def together(bench: Bench, victim: list[int], **fields: Any) -> BaseException | Any:
-    """Runs good requests beside the victim, asserts that they come out exact, and returns how the victim ended."""
+    """Runs good requests beside the victim, asserts that their output is exact, and returns how the victim ended."""
     asked = [*GOOD[:2], victim, *GOOD[2:]]
     results = await bench.run_all(
         *((prompt, {"max_new_tokens": 12} | (fields if prompt is victim else {})) for prompt in asked),

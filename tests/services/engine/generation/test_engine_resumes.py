@@ -23,7 +23,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def released(ids: list[int], **fields: Any) -> str:
-    """Returns the text that had left when these ids had been generated."""
+    """Returns the text sent to the client by the time these ids were generated."""
     output = output_of(request(PROMPT, **fields))
     text = ""
     for token_id in ids:
@@ -40,7 +40,7 @@ async def test_a_resume_from_anywhere_equals_what_was_not_interrupted(
     bench = real(max_sequences=16, prefill_tokens=40)
     whole = await bench.run(PROMPT, **fields)
     if stops:
-        # Two characters that first occur in the second half, so that one may be held back at a cut.
+        # Two characters that first occur in the second half, so that a cut may fall between them.
         text = whole.text
         places = range(len(text) // 2, len(text) - 1)
         stop = next(text[place : place + 2] for place in places if text.index(text[place : place + 2]) == place)

@@ -3,7 +3,7 @@ from tests.services.bench import BenchMaker, eventually
 
 async def test_a_step_that_does_not_end_is_told_and_one_that_does_is_not(fake: BenchMaker) -> None:
     bench = fake()
-    await eventually(lambda: not bench.engine.trouble(0))  # once it has looked for something to do
+    await eventually(lambda: not bench.engine.trouble(0))  # once it is idle
     bench.runner.hold()
     stream = bench.submit([9], max_new_tokens=1)
     await eventually(lambda: bench.engine.trouble(0.05))

@@ -19,7 +19,7 @@ WAYS = [
     *((name, False) for name in ENCODER_DECODERS),
     *((name, True) for name in ["bart", "t5", *SERIAL_ENCODER_DECODERS]),
 ]
-"""Models by name, and whether their rows are run one by one."""
+"""Model names, and whether the serial runner runs their rows one by one."""
 PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 24), (11, 37), (17, 12))]
 NEW_TOKENS = 12
 OPTIONS = {"no_repeat_ngram_size": 2}
@@ -39,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 class Model:
-    """One model in one way, with engines that are made as a test wants them."""
+    """One checkpoint on one path (paged or serial), which makes engines of the sizes that tests ask for."""
 
     def __init__(self, folder: Path, name: str, serial: bool) -> None:
         self.name = name
@@ -50,23 +50,23 @@ class Model:
 
     @cached_property
     def parts(self) -> Parts:
-        """What all its engines run, loaded and checked once: a sequence must find nothing of those before it."""
+        """The parts that all its engines share, loaded once: a sequence must see no state of earlier ones."""
         loaded = load_language_model(str(self.folder), revision=None, device=torch.device("cpu"), dtype="auto")
         self.start = list(loaded.decoder_start_ids)
         return parts_of(loaded, serial=self.serial)
 
     def bench(self, **sizes: int) -> Bench:
-        """Starts an engine. One may run at a time."""
+        """Starts an engine. Only one of a model may run at a time."""
         self.benches.append(bench_of(self.parts, **sizes))
         return self.benches[-1]
 
     def ask(self, bench: Bench, prompt: list[int], **fields: Any) -> Any:
-        """Returns a request's end to wait for."""
+        """Returns an awaitable for the result of a request."""
         start, fields = self.asked(prompt, fields)
         return bench.run(start, **fields)
 
     def asked(self, prompt: list[int], fields: dict[str, Any]) -> tuple[list[int], dict[str, Any]]:
-        """Returns what the engine is given, that reads a prompt by an encoder or without."""
+        """Returns the engine's prompt and fields: an encoder-decoder gets the prompt as `source`."""
         return (self.start, fields | {"source": prompt}) if reads_by_an_encoder(self.name) else (prompt, fields)
 
 
@@ -100,7 +100,7 @@ async def test_requests_that_join_and_leave_continue_as_generate(model: Model) -
 
 async def test_draws_do_not_depend_on_neighbours_nor_on_preemption(model: Model) -> None:
     roomy, tight = model.bench(), model.bench(pages=9)
-    # Beyond one page of output, so that pages run out in the middle.
+    # More than one page of output, so that pages run out during decoding.
     asked = [(prompt, {**SAMPLED, "seed": i, "max_new_tokens": 20}) for i, prompt in enumerate(PROMPTS)]
     alone = [(await model.ask(roomy, prompt, **fields)).ids for prompt, fields in asked]
     together = await asyncio.gather(*(model.ask(roomy, prompt, **fields) for prompt, fields in asked))

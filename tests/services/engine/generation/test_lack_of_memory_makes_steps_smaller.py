@@ -16,7 +16,7 @@ PROMPTS = [[10 + index, 20, 30 + index] for index in range(6)]
 
 
 def lacking(bench: Bench, fits: Callable[[list[Row[CachedTokens]]], bool]) -> list[int]:
-    """Lets steps fail that do not fit; returns a list that fills with how many rows each step had that was tried."""
+    """Makes steps that do not fit run out of memory. Returns a list that collects the rows of each step tried."""
     original, tried = bench.runner.run, list[int]()
 
     def run(rows: Collection[Row[CachedTokens]]) -> Tensor:
@@ -39,7 +39,7 @@ async def test_fewer_sequences_share_a_step_after_more_did_not_fit(fake: BenchMa
     bench = fake(max_sequences=6)
     tried = lacking(bench, lambda rows: len(rows) <= 2)
     await all_exact(bench, PROMPTS, 30)
-    assert 0 < bench.metric("oom_total") < 8  # once for each size on the way to the one that fits
+    assert 0 < bench.metric("oom_total") < 8  # at most one failure for each size tried before one fits
     del tried[:]
     await all_exact(bench, PROMPTS, 30)
     assert max(tried) <= 2
@@ -62,7 +62,7 @@ async def test_prompts_that_go_on_waiting_do_not_pay_for_too_many_streams(fake: 
     assert bench.metric("oom_total") > 0
     before = bench.runner.steps
     await all_exact(bench, [[9, *range(20, 35)]], 1)
-    assert bench.runner.steps - before < 10  # not token by token
+    assert bench.runner.steps - before < 10  # the prompt is not read token by token
 
 
 async def test_what_a_failed_step_had_computed_is_let_go_before_it_is_repeated(fake: BenchMaker) -> None:

@@ -1,4 +1,4 @@
-"""What the fp32 tests show of every backend holds of the native library in bfloat16 too, where rounding is coarse."""
+"""Load changes no token with the native library in bfloat16 either, where coarse rounding would show any difference."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def benches(folder: Path) -> Iterator[list[Bench]]:
-    """An engine with room for everything, and one that works on little at a time and has pages for a few requests."""
+    """A roomy engine, and a tight one with a small prefill budget and pages for only a few requests."""
     made = []
     for sizes in ({"max_sequences": 12}, {"pages": 12, "max_sequences": 6, "prefill_tokens": 16}):
         loaded = load_language_model(str(folder), revision=None, device=torch.device("cpu"), dtype="bfloat16")

@@ -6,7 +6,7 @@ from services.engine.generation.cache.module_memory import ModuleMemory
 
 
 class Recurrent(nn.Module):
-    """Keeps a state between two forwards, and a constant."""
+    """Keeps a recurrent state between forwards, and a constant that never changes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class Recurrent(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Grows its frequencies with the longest sequence, as dynamic rotary embeddings do."""
+    """Replaces its frequencies when a longer sequence comes, as dynamic rotary embeddings do."""
 
     def __init__(self) -> None:
         super().__init__()

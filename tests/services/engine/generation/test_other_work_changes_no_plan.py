@@ -1,4 +1,4 @@
-"""How much of a prompt a step reads follows from what steps cost, and not from what else keeps the processor."""
+"""The prefill budget of a step depends on the CPU time of steps, not on other load of the machine."""
 
 import random
 import time
@@ -14,7 +14,7 @@ from tests.services.fake_runner import FakeRunner
 
 
 class CostingRunner(FakeRunner):
-    """Works for so long on each token, by its own clock; others keep the processor meanwhile, for up to `others`."""
+    """Its own clock advances by a fixed cost per token. Sleeps of up to `others` s per step simulate other load."""
 
     def __init__(self, others: float) -> None:
         super().__init__()

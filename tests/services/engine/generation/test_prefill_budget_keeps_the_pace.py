@@ -7,7 +7,7 @@ from services.engine.generation.scheduler import Scheduler
 from tests.services.engine.generation.sequences import sequence
 
 CONSTANT, TOKEN = 0.010, 0.0005
-"""Seconds of a step whatever it does, and that each token adds, decoded or read."""
+"""Modelled seconds of a step: a fixed part, and a part for each token, decoded or prefilled."""
 
 
 def duration(rows: int, prompt_tokens: int = 0, token: float = TOKEN) -> float:
@@ -65,8 +65,8 @@ def test_steps_of_recorded_sizes_are_filled() -> None:
     assert 16 < asked < 100
     assert tokens(2048, 16, 20, 200, 1000) == 200 - 16
     assert tokens(2048, 16, asked + 16) == asked
-    assert tokens(2048, asked) == asked  # beyond the largest
-    assert tokens(2048, 200, decoding=15) == asked  # which takes no 16 rows that decode
+    assert tokens(2048, asked) == asked  # no recorded shape is large enough
+    assert tokens(2048, 200, decoding=15) == asked  # that shape has room for only 15 decoding rows, not 16
     assert tokens(50, 200) == 50
 
 
@@ -127,7 +127,7 @@ def test_it_follows_tokens_that_become_dearer() -> None:
 @pytest.mark.parametrize("token", [4e-6, 3e-5])
 def test_where_it_takes_long_to_read_at_all_a_step_reads_for_as_long_again(token: float, beginning: float) -> None:
     budget, taken = PrefillBudget(8192, 1.5, beginning), list[int]()
-    budget.observe(0, 256, 2.0)  # kernels were compiled
+    budget.observe(0, 256, 2.0)  # an outlier: the first step compiles kernels
     for _ in range(100):
         tokens = budget.tokens(16, [100_000])
         budget.observe(16, tokens, 0.02 + tokens * token if tokens else 0.0015)
@@ -137,7 +137,7 @@ def test_where_it_takes_long_to_read_at_all_a_step_reads_for_as_long_again(token
 
 
 def longest_step(arrivals: dict[int, list[int]], steps: int) -> float:
-    """Returns how long the longest step took beside a stream; `arrivals` tells the prompts that come at a step."""
+    """Returns the seconds of the longest step in which a stream decodes; `arrivals` has prompt lengths by step."""
     plan = Scheduler(PagePool(10_000, 16), PrefillBudget(2048, 2.0), max_sequences=8)
     plan.add(sequence([5] * 40))
     longest = 0.0

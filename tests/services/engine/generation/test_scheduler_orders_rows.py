@@ -17,7 +17,7 @@ def scheduler(*, pages: int = 100, max_sequences: int = 8, prefill_tokens: int =
 
 
 def work(rows: list[Row[Sequence]]) -> None:
-    """Does what the engine does with the rows of a step."""
+    """Updates the sequences as the engine does after a step."""
     for row in rows:
         completes = row.completes
         row.sequence.computed += row.token_count
@@ -133,7 +133,7 @@ def test_the_last_in_order_gives_its_pages_back_and_is_computed_anew() -> None:
     plan.add(last)
     assert step(plan) == [(first, 31), (last, 31)]
     assert step(plan) == [(first, 1), (last, 1)]
-    # 33 tokens each need a third page, and all four are taken.
+    # 33 tokens need a third page each, and all four pages are taken.
     assert step(plan) == [(first, 1)]
     assert plan.preemptions == 1
     assert (last.computed, last.pages, plan.waiting, pool.free_count) == (0, [], [last], 1)
@@ -156,7 +156,7 @@ def test_a_prompt_waits_until_all_of_it_has_room() -> None:
     small, large, tiny = sequence([5] * 20), sequence([5] * 20, arrival=1.0), sequence([5], arrival=2.0)
     for one in (small, large, tiny):
         plan.add(one)
-    assert step(plan) == [(small, 20)]  # nor does a later one slip past
+    assert step(plan) == [(small, 20)]  # `tiny` would fit but does not overtake `large`
     plan.remove(small)
     assert step(plan) == [(large, 20), (tiny, 1)]
 
@@ -204,7 +204,7 @@ def test_every_rule_holds_over_a_random_life() -> None:
 
 
 def split(plan: Scheduler, lead: Sequence) -> list[Sequence]:
-    """Does what the engine does with a sequence that has computed what its followers begin with."""
+    """Splits a group as the engine does once `lead` has computed the prompt; returns the other candidates."""
     lead.computed = len(lead.token_ids)
     followers = [follower for _, follower in plan.split(lead)]
     for one in lead.group.sequences:
@@ -233,7 +233,7 @@ def test_candidates_without_room_wait_in_front_of_later_requests() -> None:
     plan.add(lead)
     plan.schedule()
     plan.add(later)
-    assert len(split(plan, lead)) == 2  # for rows; pages would do for three
+    assert len(split(plan, lead)) == 2  # limited by rows: there are pages for three
     assert pool.free_count == 0
     assert len(plan.waiting) == 3
     assert {row.sequence for row in plan.schedule()} == set(plan.running)
@@ -250,7 +250,7 @@ def test_a_search_keeps_rows_and_looks_for_pages_for_all_its_beams() -> None:
     )
     for one in (small, search, later):
         plan.add(one)
-    # Of four pages left a search needs one for the full page, and one for each beam.
+    # Four pages are left. The search needs five: one for the full page of its prompt and one for each beam.
     assert step(plan) == [(small, 20)]
     plan.remove(small)
     assert step(plan) == [(search, 20), (later, 1)]

@@ -1,4 +1,4 @@
-"""Tokenizers of the two kinds that matter to incremental decoding."""
+"""Tokenizers for tests of incremental detokenization."""
 
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
@@ -11,7 +11,7 @@ BYTES_FROM = 3
 
 @made_once
 def byte_fallback() -> PreTrainedTokenizerFast:
-    """As converted from SentencePiece: words that begin with a space's mark, and bytes for everything else."""
+    """A tokenizer as converted from SentencePiece: words with a leading `▁`, and byte fallback for everything else."""
     words = ["▁" + word for word in ("", "hello", "world", "a", "to")] + list("abc,.") + ["ing"]
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
     fast = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[], byte_fallback=True))
@@ -27,10 +27,10 @@ def byte_fallback() -> PreTrainedTokenizerFast:
 
 
 class Undecodable:
-    """Decodes three tokens, and fails on more."""
+    """Decodes up to three tokens, and fails on more."""
 
     def decode(self, token_ids: list[int], **options: bool) -> str:
-        """Returns their text."""
+        """Returns the text of the tokens. Raises ValueError for more than three."""
         if len(token_ids) > 3:
             raise ValueError("no such piece")
         return tokenizer().decode(token_ids, **options)
@@ -42,5 +42,5 @@ def as_bytes(text: str) -> list[int]:
 
 
 def whole(tokenizer: PreTrainedTokenizerFast, ids: list[int], *, skip_special_tokens: bool = True) -> str:
-    """Returns the text of all ids at once."""
+    """Decodes all ids in one call."""
     return tokenizer.decode(ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
