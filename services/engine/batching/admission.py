@@ -3,13 +3,13 @@
 from services.engine.admission import Admission, QueueLimits
 
 _KEPT = 0.9
-"""Share of what was measured before that counts beside the next batch."""
+"""Decay of earlier measurements at each batch."""
 
 
 class BatchAdmission(Admission):
-    """An Admission whose estimate knows that requests take turns: a short one does not wait for all of a long one.
+    """An Admission that knows that requests take turns: a short one does not wait for all of a long one.
 
-    Nor does it wait for what the model has begun and left, but by the turns that this takes.
+    Nor does it wait for begun but unfinished items, except for the turns that these take.
     """
 
     def __init__(self, limits: QueueLimits, *, unit: str = "tokens") -> None:
@@ -17,7 +17,7 @@ class BatchAdmission(Admission):
         self._seconds = 0.0
         self._length = 0.0
         self._unbegun = 0
-        """Units of the requests that have items which the model has not begun."""
+        """Units of the requests that still have items which the model has not begun."""
         self._unbegun_requests = 0
 
     def enter(self, token_count: int, deadline: float | None) -> None:
@@ -28,13 +28,13 @@ class BatchAdmission(Admission):
             self._unbegun_requests += 1
 
     def begin(self, token_count: int) -> None:
-        """Notes that all items of a request of this size are begun, or that it waits no more. For any thread."""
+        """Notes that all items of a request of this size are begun, or that it left the queue. Thread-safe."""
         with self._lock:
             self._unbegun -= token_count
             self._unbegun_requests -= 1
 
     def observe(self, length: int, seconds: float) -> None:
-        """Notes how long a batch of new items took, or with length 0 how long they waited for one of what was begun.
+        """Notes the seconds of a batch of new items; with length 0, the seconds new items waited for a begun batch.
 
         Called from the batcher's thread.
         """
@@ -43,7 +43,7 @@ class BatchAdmission(Admission):
         self._length = kept * self._length + length
 
     def expected_wait(self, token_count: int | None = None) -> float:
-        """Seconds until the last item of a request of this size would start; of any size if it is None."""
+        """Estimates the seconds until the last item of a request of this size starts; None: of any size, at most."""
         if not self._length:
             return 0.0
         waiting, requests = self._unbegun, self._unbegun_requests

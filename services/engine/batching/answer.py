@@ -11,7 +11,7 @@ class RequestTimes:
     """Where the time of one request went, in seconds."""
 
     queue: float
-    """From the end of preprocessing until the model first worked on it."""
+    """From the end of preprocessing until the model starts on the first item."""
     preprocess: float
     compute: float
     total: float
@@ -24,8 +24,8 @@ class Answer(Generic[T]):
     result: T
     times: RequestTimes
     input_tokens: int = 0
-    """Tokens read, over all items."""
+    """Input tokens of all items."""
     images: int = 0
-    """Images read, over all items."""
+    """Input images of all items."""
     audio_seconds: float | None = None
-    """Length of the audio read, over all items; None where there is none to read."""
+    """Seconds of input audio of all items; None for tasks without audio."""

@@ -24,14 +24,14 @@ from services.engine.threads.engine import Engine
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.01
-"""Time between two checks of deadlines while the model works: a check of all that waits may outlast a layer."""
+"""Time between two checks of deadlines while the model runs: checking all requests may take longer than a layer."""
 
 
 class BatchRunner(Protocol):
     """Runs the model on items of one kind."""
 
     def run(self, items: Sequence[Item], /) -> Sequence[Any]:
-        """Returns for each item an output, which must not keep the others' memory alive, or Unfinished.
+        """Returns one output per item, or Unfinished. An output must not keep the memory of other outputs alive.
 
         Called in the batcher's thread.
         """
@@ -39,10 +39,10 @@ class BatchRunner(Protocol):
 
 
 class Batcher(Engine):
-    """Dynamic batching over one model: what waits when the model is free shares a batch, all or half (see pace).
+    """Dynamic batching over one model: when the model is free, all or half of the queue (see pace) forms a batch.
 
-    `run` is called on an event loop; everything else happens in the batcher's thread. A batch that is not full waits
-    for `wait_seconds` for more items; by default nothing waits while the model is free.
+    `run` is called on an event loop; everything else happens in the batcher's thread. A batch that is not full waits up
+    to `wait_seconds` for more items; by default it does not wait.
     """
 
     admission: BatchAdmission
@@ -73,14 +73,14 @@ class Batcher(Engine):
         metrics.requests_running.set_function(lambda: len(self._current))
 
     async def run(self, items: Sequence[Item], deadline: float | None, input_tokens: int = 0) -> Computed:
-        """Returns the outputs of the items, of which there must be one at least: of all of them, or it raises.
+        """Returns the outputs of all items, of which there must be at least one.
 
         `input_tokens` is the number of their tokens together, for metrics.
 
         Raises what Admission.enter raises, and:
-            DeadlineExceeded: the deadline passed before the last item was computed.
-            DeviceOutOfMemory: one of the items does not fit into memory by itself.
-            Internal: the model failed on one of them.
+            DeadlineExceeded: The deadline passed before the last item was computed.
+            DeviceOutOfMemory: One of the items does not fit into memory even alone.
+            Internal: The model failed on one of the items.
         """
         assert items, "a request without items would never end"
         job = Job(items, deadline, time.monotonic(), asyncio.get_running_loop().create_future(), input_tokens)
@@ -115,7 +115,7 @@ class Batcher(Engine):
         self._send()
 
     def _pause(self) -> float | None:
-        """Returns for how many seconds to wait for more items: 0 is for ever, None not at all as a batch is due."""
+        """Returns how many seconds to wait for more items: 0 means for ever, None that a batch is due now."""
         if self._begun:
             return None
         if not self._queue:
@@ -162,10 +162,10 @@ class Batcher(Engine):
         for job in dict.fromkeys(entry.job for entry in entries):
             if not job.ended and len(job.outputs) == len(job.items):
                 self._complete(job, job.computed(now))
-        self._current = []  # an idle batcher holds nobody's inputs
+        self._current = []  # so that an idle batcher keeps no inputs alive
 
     def _next(self, now: float) -> list[Entry]:
-        """Returns the next batch: alternately of waiting and of begun items, where there are both."""
+        """Returns the next batch: alternately of new and of begun items if there are both."""
         self._goes_on = bool(self._begun) and not (self._goes_on and self._queue)
         limits = self._pace.limits(self._limits, len(self._queue.jobs), self.admission.tokens)
         entries = self._begun.take(self._limits) if self._goes_on else self._queue.take(limits)
@@ -173,11 +173,11 @@ class Batcher(Engine):
         return entries
 
     def _jobs(self) -> list[Job]:
-        """Returns all requests that are here; one may come more than once."""
+        """Returns all open requests, some of them possibly more than once."""
         return [*self._queue.jobs, *self._begun.jobs, *(entry.job for entry in self._current)]
 
     def _still_wanted(self) -> None:
-        """Takes in letters and deadlines while the model works. Raises Unwanted if its whole batch has ended."""
+        """Handles new requests, cancellations and deadlines during a batch. Raises Unwanted if all its jobs ended."""
         now = time.monotonic()
         if not self._cancelled and now < self._next_look:
             return
@@ -200,7 +200,7 @@ class Batcher(Engine):
                     self.admission.begin(job.cost)
 
     def _put_back(self, entry: Entry) -> None:
-        """Puts the unfinished rest of an item among the begun ones."""
+        """Queues the rest of an unfinished item among the begun items."""
         job = entry.job
         if not job.untaken:
             self.admission.come_back(job.cost)
@@ -208,7 +208,7 @@ class Batcher(Engine):
         self._begun.add(entry)
 
     def _compute(self, entries: list[Entry]) -> Sequence[Any]:
-        """Returns for each entry its output, or the error that this entry alone causes."""
+        """Returns for each entry its output, or the error that this entry alone caused."""
         try:
             return self._runner.run([entry.item for entry in entries])
         except Unwanted:

@@ -1,30 +1,30 @@
-"""Items that the model has worked on but not finished."""
+"""The queue of items that the model has begun but not finished."""
 
 from services.engine.batching.job import Job
 from services.engine.batching.queue import BatchLimits, Entry
 
 
 class BegunItems:
-    """Used in the batcher's thread only.
+    """Begun items, scheduled fairly. Used in the batcher's thread only.
 
-    Requests take turns: whichever had the least time of the model, counted from what others had when it came, is next.
+    The request that has used the least model time is next. A new request starts at the least time that others used.
     """
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._had: dict[Job, float] = {}
-        """Seconds that each request with items here, or in the current batch, had of the model."""
+        """Seconds of model time used by each request with items here or in the current batch."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def jobs(self) -> list[Job]:
-        """Requests with items here."""
+        """The requests with items here."""
         return list(dict.fromkeys(entry.job for entry in self._entries))
 
     def add(self, entry: Entry) -> None:
-        """Adds the rest of an item."""
+        """Adds the unfinished rest of an item."""
         self._had.setdefault(entry.job, min(self._had.values(), default=0.0))
         self._entries.append(entry)
 
@@ -34,7 +34,7 @@ class BegunItems:
         self._had.pop(job, None)
 
     def take(self, limits: BatchLimits) -> list[Entry]:
-        """Returns the next batch: items of the request that is next, and others of their kind. There must be items."""
+        """Removes and returns the next batch: items of the next request, filled up with others of the same kind."""
         taken: list[Entry] = []
         longest = filled = 0
         for entry in sorted(self._entries, key=lambda entry: self._had[entry.job]):
@@ -48,7 +48,7 @@ class BegunItems:
         return taken
 
     def worked_on(self, entries: list[Entry], seconds: float) -> None:
-        """Notes how long a batch took, after its unfinished rests were added."""
+        """Adds a batch's seconds to its requests. Called after unfinished rests were added again."""
         left = set(self.jobs)
         for job in {entry.job for entry in entries}:
             if job in left:

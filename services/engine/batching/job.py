@@ -14,7 +14,7 @@ class Item:
     """One input of the model, such as a text, a pair of texts or an image."""
 
     inputs: Any
-    """The item as the runner reads it."""
+    """The item in the runner's own format."""
     length: int = 1
     """Its cost in tokens or images. Items of a batch are padded to the longest of them."""
     kind: Hashable = None
@@ -34,9 +34,9 @@ class BatchTimes:
     """Where the time of one request went, in seconds since it was accepted."""
 
     queue: float
-    """Until the model first worked on it."""
+    """Until the model starts on the first item."""
     compute: float
-    """While the model worked on batches with its items."""
+    """The time of all batches that held its items."""
     total: float
 
 
@@ -60,9 +60,9 @@ class Job:
     ended: bool = False
     compute: float = 0.0
     untaken: int = 0
-    """Items that no batch has."""
+    """Number of items that wait in a queue, new or begun."""
     unbegun: int = 0
-    """Those that none had."""
+    """Number of items that have never been in a batch."""
     outputs: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

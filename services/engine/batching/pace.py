@@ -1,4 +1,4 @@
-"""How long batches take by their length, and which part of what waits the next one takes."""
+"""Learns how long batches take by their length, and decides how much of the queue the next batch takes."""
 
 from dataclasses import replace
 from math import ceil
@@ -6,13 +6,13 @@ from math import ceil
 from services.engine.batching.queue import BatchLimits
 
 _KEPT = 0.98
-"""Of what is known when another batch is done: some fifty of them count."""
+"""Decay of the statistics per batch: about the last fifty batches count."""
 _ENOUGH = 16.0
-"""Batches that must count before anything is concluded."""
+"""Effective number of batches needed before the fit is used."""
 _ALIKE = 0.01
-"""Squared deviation of their lengths, by the square of the mean, below which they say nothing of other lengths."""
+"""Variance of lengths over the squared mean below which lengths are too alike for a fit."""
 _WASTED = 1 / 16
-"""Share of a batch's time that may be what every batch takes, however short, where a longer one was to be had."""
+"""Largest share of a batch's time that may be fixed overhead if a longer batch was possible."""
 
 
 class BatchPace:
@@ -22,7 +22,7 @@ class BatchPace:
         self._count = self._lengths = self._seconds = self._squares = self._products = 0.0
 
     def observe(self, length: int, seconds: float) -> None:
-        """Notes how long a batch took."""
+        """Adds the length and the seconds of a batch to the statistics."""
         self._count = self._count * _KEPT + 1
         self._lengths = self._lengths * _KEPT + length
         self._seconds = self._seconds * _KEPT + seconds
@@ -30,17 +30,17 @@ class BatchPace:
         self._products = self._products * _KEPT + length * seconds
 
     def limits(self, most: BatchLimits, requests: int, waiting: int) -> BatchLimits:
-        """Returns the limits of the next batch where so many requests wait, `waiting` long together.
+        """Returns the limits of the next batch when `requests` requests of `waiting` total length are queued.
 
-        It takes half of that: who is in it need not wait for the others, and those who come meanwhile join them. But it
-        is not so short that the model would waste time; where that is not known it takes all, and of a single request,
-        which is answered when its last item is done.
+        A batch takes half of the queue: the first half is answered sooner, and new requests can join the second. It is
+        never so short that fixed overhead wastes time. It takes the whole queue if the overhead is unknown, or if there
+        is only one request, which needs all of its items anyway.
         """
         least = self._least() if requests > 1 else None
         return most if least is None else replace(most, length=min(most.length, max(least, ceil(waiting / 2))))
 
     def _least(self) -> int | None:
-        """Returns the length of the shortest batch that wastes no more than it may; None if that is not known."""
+        """Returns the shortest length whose share of fixed overhead is at most _WASTED; None if unknown."""
         if self._count < _ENOUGH:
             return None
         length, seconds = self._lengths / self._count, self._seconds / self._count

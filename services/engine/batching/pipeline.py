@@ -1,4 +1,4 @@
-"""The way of a request through preprocessing, the model and postprocessing, which overlap for several requests."""
+"""Takes requests through preprocessing, the model and postprocessing, which overlap for different requests."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Finish = Callable[[Sequence[Any]], T]
 
 @dataclass(frozen=True)
 class Prepared(Generic[T]):
-    """The items of a request, and how its result is made from their outputs."""
+    """The items of a request, and `finish`, which makes its result from their outputs."""
 
     items: Sequence[Item]
     finish: Finish[T]
@@ -29,14 +29,14 @@ class Prepared(Generic[T]):
 
 
 class Pipeline(EngineThreads[Batcher]):
-    """Runs what comes before and after the model in threads of its own."""
+    """Runs pre- and postprocessing in its own threads, and the model in the batcher's."""
 
     async def run(
         self, prepare: Callable[[], Prepared[T]], deadline: float | None, *, light: bool = False
     ) -> Answer[T]:
-        """Returns the answer. Raises what `prepare`, the batcher and the finishing raise.
+        """Returns the answer. Raises what `prepare`, the batcher and `finish` raise.
 
-        What is `light` is prepared and finished on the event loop: that takes less time than a thread to wake.
+        `light` requests are prepared and finished on the event loop, which takes less time than waking a thread.
         """
         began = time.monotonic()
         prepared = self.preprocessing.at_once(prepare) if light else await self.preprocessing.run(prepare)

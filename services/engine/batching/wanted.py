@@ -1,4 +1,4 @@
-"""Stops a model between its layers when nobody waits for its result any more."""
+"""Aborts a forward between layers once nobody waits for its result."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Unwanted(Exception):
-    """Nobody waits for the model's result any more."""
+    """Raised inside a forward whose result nobody waits for."""
 
 
 class _Mine(threading.local):
@@ -20,7 +20,7 @@ _MINE = _Mine()
 
 @contextmanager
 def asking(ask: Callable[[], None]) -> Generator[None]:
-    """Has `still_wanted` call `ask` within this context, in this thread."""
+    """Makes `still_wanted` call `ask` inside this context, in this thread only."""
     _MINE.ask = ask
     try:
         yield
@@ -29,7 +29,7 @@ def asking(ask: Callable[[], None]) -> Generator[None]:
 
 
 def still_wanted() -> None:
-    """To be called between parts of long work. Raises Unwanted if nobody waits for it any more."""
+    """Call this between parts of long work. Raises Unwanted if nobody waits for the result."""
     if _MINE.ask is not None:
         _MINE.ask()
 

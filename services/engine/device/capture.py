@@ -1,4 +1,4 @@
-"""CUDA graphs that share one pool of memory."""
+"""Captures CUDA graphs that share one memory pool."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Captures:
-    """Recordings in one pool of memory: each uses again what those before it let go, as no two run at once."""
+    """Captures graphs in one memory pool. A graph reuses the temporary memory of earlier ones: no two run at once."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -21,11 +21,11 @@ class Captures:
         self._stream: torch.cuda.Stream | None = None
 
     def take(self, work: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
-        """Returns `work`, recorded, and what it returned, which a replay writes anew."""
+        """Captures `work`; returns the graph and what `work` returned, whose tensors each replay overwrites."""
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         stream = self._stream = self._stream or torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):  # compiles kernels and takes workspaces, neither of which can be recorded
+        with torch.cuda.stream(stream):  # warm-up: compiling kernels and allocating workspaces cannot be captured
             for _ in range(_WARM_UPS):
                 work()
         torch.cuda.current_stream(self._device).wait_stream(stream)

@@ -1,4 +1,4 @@
-"""Errors after which every later call of this process to the device fails too."""
+"""Recognizes fatal device errors, after which every later call of this process to the device fails too."""
 
 import torch
 
@@ -21,11 +21,11 @@ _REASONS = {
     "launch timed out": "timeout",
     "nvlink": "nvlink",
 }
-"""Keys are parts of the driver's messages, in lower case."""
+"""Reasons by parts of the driver's messages, in lower case."""
 _OF_THE_DEVICE = ("cuda error", "error [cuda]", "cuda driver error", "cublas_status_", "cudnn_status_")
 REASONS = (*dict.fromkeys(_REASONS.values()), "unknown", "rank_lost", "hung", "ended")
-"""Why a model stopped working: what its device reported, another process with a part of it that is gone, a step that
-never ends, or its thread that ended by itself.
+"""Why a model stopped working: an error of its device, a lost process of a parallel model, a step that never ends, or
+the unexpected end of its thread.
 """
 
 
@@ -38,10 +38,10 @@ class DeviceFault(Exception):
 
 
 def require_device(error: BaseException) -> None:
-    """Returns if `error` is not the device's, or the device still works.
+    """Returns if `error` is not a device error, or if the device still works.
 
     Raises:
-        DeviceFault: it does not.
+        DeviceFault: The device has failed.
     """
     if isinstance(error, DeviceFault):
         raise error
@@ -57,7 +57,7 @@ def require_device(error: BaseException) -> None:
 
 
 def _works() -> bool:
-    """Tries the device with a sum: after a fatal error every call fails, after others none."""
+    """Tries a small sum on the device: after a fatal error every call fails, after other errors none."""
     if not torch.cuda.is_initialized():
         return True
     try:

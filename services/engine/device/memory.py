@@ -16,11 +16,11 @@ class MemoryReading:
     total: int
     free: int
     held: int
-    """Held by this process, by torch's allocator."""
+    """Bytes held by torch's allocator in this process."""
 
     @property
     def others(self) -> int:
-        """Held by other processes and the driver; never negative."""
+        """Bytes held by other processes and the driver; never negative."""
         return max(self.total - self.free - self.held, 0)
 
 
@@ -28,14 +28,14 @@ class DeviceMemory(Protocol):
     """The memory of one device."""
 
     measures: bool
-    """Whether `peak` measures."""
+    """Whether `peak` can be measured on this device."""
 
     def read(self) -> MemoryReading:
-        """Returns the memory now, after torch's cache of free blocks was emptied."""
+        """Empties torch's cache of free blocks, and returns the memory."""
         ...
 
     def peak(self, run: Callable[[], object]) -> int:
-        """Returns the peak of bytes held while `run` ran, above those held before. Raises what it raises."""
+        """Runs `run`; returns the peak of bytes above those held before. Raises what `run` raises."""
         ...
 
 
@@ -49,14 +49,14 @@ class CudaMemory:
 
     def read(self) -> MemoryReading:
         """See DeviceMemory."""
-        gc.collect()  # what an exception's frames held
+        gc.collect()  # tensors kept alive by an exception's frames
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info(self._device)
         return MemoryReading(total, free, torch.cuda.memory_reserved(self._device))
 
     def peak(self, run: Callable[[], object]) -> int:
-        """See DeviceMemory. Counts whole blocks, since that is how memory is taken from others."""
+        """See DeviceMemory. Counts whole allocator blocks, since those are unavailable to others."""
         before = self.read().held
         torch.cuda.reset_peak_memory_stats(self._device)
         run()
@@ -65,7 +65,7 @@ class CudaMemory:
 
 
 class HostMemory:
-    """Memory of this machine, or of the container if its limit is lower."""
+    """Memory of this machine, or of its container if that has a lower limit."""
 
     measures = False
 
@@ -74,14 +74,14 @@ class HostMemory:
         self._root = root
 
     def read(self) -> MemoryReading:
-        """See DeviceMemory. What this process holds counts as the others'."""
+        """See DeviceMemory. Counts this process's memory among the others'."""
         total, free = self._machine()
         for limit, used in self._groups():
             total, free = min(total, limit), min(free, max(limit - used, 0))
         return MemoryReading(total, free, 0)
 
     def peak(self, run: Callable[[], object]) -> int:
-        """Returns 0: it is not measured on a CPU."""
+        """Runs `run` and returns 0: the peak is not measured on a CPU."""
         run()
         return 0
 
@@ -99,7 +99,7 @@ class HostMemory:
         except OSError:
             pass
         place = top / own
-        # Within a container its own group is often the top, and the path is the host's.
+        # Inside a container, its own group is often mounted at the top, while the path is the host's.
         places = [place, *place.parents] if place.is_dir() else [top]
         return [found for folder in places if folder.is_relative_to(top) and (found := _limit_of(folder))]
 

@@ -1,4 +1,4 @@
-"""Which device a name means, of those that the process may see."""
+"""Resolves the name of a device among those that the process may use."""
 
 import logging
 import os
@@ -21,9 +21,9 @@ class Gpus:
 
     count: int
     built: bool
-    """Whether torch was built for any."""
+    """Whether torch was built for GPUs."""
     usable: bool
-    """Whether the driver lets them be used."""
+    """Whether the driver works."""
 
     @classmethod
     def here(cls) -> "Gpus":
@@ -39,7 +39,7 @@ def resolve_device(name: str, gpus: Gpus | None = None, environment: Mapping[str
     indices, UUIDs of GPUs, or the UUID of one slice of a GPU (MIG).
 
     Raises:
-        ModelRefused: no such device here. The message says why.
+        ModelRefused: There is no such device here. The message says why.
     """
     if name == "cpu":
         return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Measures at load which of several equivalent ways is fastest on this GPU."""
+"""Measures at load which of several equivalent implementations is fastest on this GPU."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import torch
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
-"""Does the work and returns how many seconds it takes the GPU."""
+"""Runs the work once and returns its GPU time in seconds."""
 
 _TURNS, _ROUNDS = 3, 5
 
@@ -18,7 +18,7 @@ Way = TypeVar("Way", bound=Hashable)
 
 
 def entered(ways: Iterable[Way], enter: Callable[[Way], Clock], until: float) -> dict[Way, Clock]:
-    """Returns the clocks of those ways that can be entered, which compiles them, before the monotonic time `until`."""
+    """Prepares (compiles) each way and returns the clocks of those that work and start before `until` (monotonic)."""
     clocks: dict[Way, Clock] = {}
     for way in ways:
         if time.monotonic() >= until:
@@ -26,25 +26,25 @@ def entered(ways: Iterable[Way], enter: Callable[[Way], Clock], until: float) ->
             continue
         try:
             clocks[way] = enter(way)
-        except Exception as error:  # a compiler raises anything
+        except Exception as error:  # compilers raise any kind of exception
             log.info("%s is not tried: %s", way, error)
     return clocks
 
 
 def least(clocks: Mapping[Way, Clock]) -> dict[Way, float]:
-    """Returns the least time of each. They run by turns, since a GPU's clock rate changes."""
+    """Returns the least time of each way. They run by turns, since the GPU's clock rate changes."""
     turns = [{way: clock() for way, clock in clocks.items()} for _ in range(_TURNS)]
     return {way: min(turn[way] for turn in turns) for way in clocks}
 
 
 def fastest(times: Mapping[Way, float], own: Way, gain: float) -> Way:
-    """Returns the way that takes least, or `own` unless another saves more than the share `gain` of its time."""
+    """Returns the fastest way if it saves more than the share `gain` of `own`'s time; otherwise `own`."""
     best = min(times, key=lambda way: times[way])
     return best if times[best] < times[own] * (1 - gain) else own
 
 
 def replay_seconds(graph: torch.cuda.CUDAGraph) -> float:
-    """Returns the least time of some rounds of a recording: launching kernels one by one takes longer."""
+    """Returns the least GPU seconds of several replays of a graph, which exclude the cost of launching kernels."""
     return min(_seconds(graph) for _ in range(_ROUNDS))
 
 

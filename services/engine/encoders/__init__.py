@@ -1,1 +1,1 @@
-"""Text models that read once and answer: embeddings, classes, spans. They run on `services.engine.batching`."""
+"""Text encoders, with one forward per request: embeddings, classes, spans. They run on `services.engine.batching`."""

@@ -1,4 +1,4 @@
-"""Faster modules for models of texts."""
+"""Replaces modules of text encoders by faster ones."""
 
 from functools import partial
 
@@ -14,10 +14,10 @@ _CHECKED_TOKENS = 24
 
 @torch.inference_mode()
 def accelerate(loaded: LoadedEncoder) -> None:
-    """Puts faster modules into the model where they compute the same on an ordinary text.
+    """Replaces modules by faster ones where both compute the same for ordinary texts.
 
     Raises:
-        ModelRefused: the model fails on one by itself, or answers one in several ways.
+        ModelRefused: The model fails on a plain text, or gives different outputs for the same one.
     """
     ids = ordinary_ids(loaded).to(loaded.device)
     try:
@@ -27,9 +27,9 @@ def accelerate(loaded: LoadedEncoder) -> None:
 
 
 def ordinary_ids(loaded: LoadedEncoder) -> Tensor:
-    """Returns tokens as texts have them: special ones only where some models look for theirs.
+    """Returns two random texts, `[2, _CHECKED_TOKENS]`, with special tokens only where models look for them.
 
-    That is at the end; and where a question ends, in a model that answers them: Longformer counts these.
+    These are the end token, and for question answering the separators after the question: Longformer counts them.
     """
     special = set(loaded.tokenizer.all_special_ids)
     ordinary = torch.tensor([i for i in range(loaded.vocabulary_size) if i not in special] or [0])
@@ -44,9 +44,9 @@ def ordinary_ids(loaded: LoadedEncoder) -> Tensor:
 
 
 def _first_output(loaded: LoadedEncoder, ids: Tensor) -> list[Tensor]:
-    """Returns what the model makes of two texts, and of two of which one is shorter; only what stands for a token.
+    """Returns the outputs for two texts of equal length, and for two of which one is padded, without the padding.
 
-    The even ones come last: layers are compared by their last call, all of it.
+    The forward over equal lengths runs last: layers are compared by the whole output of their last call.
     """
     shorter = torch.ones_like(ids)
     shorter[1, _CHECKED_TOKENS // 2 :] = 0

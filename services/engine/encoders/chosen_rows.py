@@ -1,6 +1,4 @@
-"""Only the rows that are wanted go through a language model's head, which makes numbers as many as the vocabulary has
-tokens of each.
-"""
+"""Runs a language model's head only on the tokens whose logits are needed: each costs a row of vocabulary width."""
 
 import logging
 from collections.abc import Sequence
@@ -17,30 +15,30 @@ log = logging.getLogger(__name__)
 
 
 class ChosenRows:
-    """Stands between the body of a model and its head. Belongs to the model's thread."""
+    """Selects hidden states between a model's body and its head. Used in the model's thread only."""
 
     def __init__(self, loaded: LoadedEncoder) -> None:
-        """Finds out whether the model's head can be given some rows alone; else rows are taken of all it makes."""
+        """Tests whether the head gives the same logits for selected rows alone; if not, it computes all rows."""
         self._model = loaded.model
         self._rows: tuple[Tensor, Tensor] | None = None
-        """Of each row its text in the batch, and its place there."""
+        """Indices of the chosen rows: (text in the batch, token in the text)."""
         self.spares = False
-        """Whether rows that are not wanted are not computed."""
+        """Whether the head skips rows that are not chosen."""
         hook = self._model.base_model.register_forward_hook(self._choose)
         self.spares = self._is_exact(loaded)
         if not self.spares:
             hook.remove()
 
     def want(self, places: Sequence[Sequence[int]], device: torch.device) -> None:
-        """Chooses these tokens of each text of a batch."""
+        """Chooses tokens, by index, of each text of the next batch."""
         flat = [(number, place) for number, of_text in enumerate(places) for place in of_text]
         texts, tokens = torch.tensor(flat, dtype=torch.long, device=device).view(-1, 2).unbind(1)
         self._rows = texts, tokens
 
     def taken(self, logits: Tensor) -> Tensor:
-        """Returns the chosen rows `[rows, vocabulary]` of what the model made of the batch, in the order chosen.
+        """Returns the logits of the chosen rows, `[rows, vocabulary]`, in the order chosen.
 
-        It may have made more than there are tokens: Perceiver makes as many as it could read.
+        `logits` may have more positions than the batch has tokens: Perceiver always outputs its longest input.
         """
         rows, self._rows = self._rows, None
         assert rows is not None

@@ -12,26 +12,26 @@ from services.engine.encoders.loading import LoadedEncoder
 from services.engine.kept_state import attends_by_length
 
 _SHORTER = (5, 11, 16)
-"""Tokens of texts that are tried beside a longer one."""
+"""Lengths, in tokens, of texts that are tried beside a longer one."""
 
 
 class Company(Enum):
-    """In which a text gets the answer that it gets alone."""
+    """Texts with which a text may share a batch and still get the same output as alone."""
 
     ANY = "any"
-    """Shorter texts have padding behind them, which the model ignores."""
+    """Texts of any length: the model ignores the padding of shorter ones."""
     EVEN = "even"
-    """Texts of its own length: FNet, Nyströmformer, YOSO and CANINE take padding for a part of a text, and BigBird's
-    blocks of a long one end with it."""
+    """Texts of equal length only: padding changes the output of FNet, Nyströmformer, YOSO and CANINE, and BigBird's
+    blocks depend on the padded length."""
     NONE = "none"
 
 
 @torch.inference_mode()
 def company_of(loaded: LoadedEncoder) -> Company:
-    """Returns the widest company in which the model answers as it does alone."""
+    """Returns the widest company in which the model's outputs equal those of a text alone."""
     long, other = ordinary_ids(loaded).to(loaded.device)
     tried: list[tuple[Company, Tensor | None]] = [(Company.ANY, long), (Company.EVEN, None)]
-    if attends_by_length(loaded.model):  # which texts as short as these do not show
+    if attends_by_length(loaded.model):  # texts as short as these would not show it
         del tried[0]
     for company, beside in tried:
         if all(_same(loaded, torch.cat([other[: length - 1], other[-1:]]), beside) for length in _SHORTER):
@@ -40,7 +40,7 @@ def company_of(loaded: LoadedEncoder) -> Company:
 
 
 def _same(loaded: LoadedEncoder, text: Tensor, longer: Tensor | None) -> bool:
-    """Returns whether a text gets the same answer beside a longer one, or one of its own length, as alone."""
+    """Returns whether a text has the same output beside `longer` (None: a text of its own length) as alone."""
     neighbour = text.roll(1) if longer is None else longer
     both = torch.full((2, len(neighbour)), loaded.pad_id, device=loaded.device)
     both[0], both[1, : len(text)] = neighbour, text

@@ -1,4 +1,4 @@
-"""What a model that classifies makes of its logits, as its configuration says it."""
+"""Interprets a classifier's logits as its configuration says: labels, scores, entailment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,48 +14,48 @@ Floats = NDArray[np.float32]
 
 
 class Scoring(Enum):
-    """How logits become scores. Values are free."""
+    """How logits become scores. The values have no meaning."""
 
     TOGETHER = "softmax"
-    """Over all labels, so that they sum to 1."""
+    """Softmax over all labels, which sums to 1."""
     APART = "sigmoid"
-    """Each label by itself."""
+    """Sigmoid of each label on its own."""
     RAW = "raw"
-    """As they are: a regression."""
+    """Unchanged: a regression."""
 
 
 @dataclass(frozen=True)
 class Entailment:
-    """Labels of a model of natural language inference, by index."""
+    """The label indices of a natural language inference model."""
 
     entailment: int
     contradiction: int
-    """The opposite: the label of that name, else the first or last one, as transformers takes it."""
+    """The label of that name, otherwise the last or first one, as in transformers."""
 
 
 @dataclass(frozen=True)
 class ClassificationHead:
-    """The labels of a model, and what scores they get."""
+    """The labels of a model, and how their scores are computed."""
 
     labels: Sequence[str]
     scoring: Scoring
     entailment: Entailment | None
     """None for a model that was not trained on inference."""
     end_token_id: int | None
-    """Where the model reads its answer at its last end token: only texts with as many of them share a batch."""
+    """Set if the model classifies at its last end token: only texts with the same number of them share a batch."""
 
     @property
     def ranks(self) -> bool:
-        """Whether its only label can say how relevant a text is."""
+        """Whether it has a single label, which can serve as a relevance score."""
         return len(self.labels) == 1
 
     def kind(self, ids: Sequence[int]) -> int:
-        """Returns what a text of these tokens has to have in common with those in its batch."""
+        """Returns a text's batch key: only texts with equal keys share a batch."""
         return 0 if self.end_token_id is None else list(ids).count(self.end_token_id)
 
 
 def classification_head(loaded: LoadedEncoder) -> ClassificationHead:
-    """Returns what the configuration says."""
+    """Returns the head that the model's configuration describes."""
     config: Any = loaded.model.config
     labels = loaded.labels
     if config.problem_type == "regression":
@@ -84,5 +84,5 @@ def softmax(logits: Floats) -> Floats:
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """Returns each logit's own probability."""
+    """Returns the sigmoid of each logit."""
     return np.exp(-np.logaddexp(0, -logits))

@@ -1,4 +1,4 @@
-"""Two texts read together, each of which may be in many pairs."""
+"""Builds the tokens of text pairs from separately tokenized texts, each of which may be in many pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ from services.engine.encoders.tokens import TextTokens
 
 @dataclass(frozen=True)
 class Part:
-    """One text of a pair, read once however many pairs it is in."""
+    """One text of a pair, tokenized once for all its pairs."""
 
     field: str
-    """What a violation calls it."""
+    """The request field that violations name."""
     tokens: TextTokens
-    """Without special ones."""
+    """The text's tokens, without special ones."""
 
 
 @dataclass(frozen=True)
 class PairLayout:
-    """The special tokens around and between the texts of a pair, and the types of all."""
+    """The special tokens around and between the texts of a pair, and all token types."""
 
     before: TextTokens
     between: TextTokens
     behind: TextTokens
     types: tuple[int, int] | None
-    """Of the tokens of either text."""
+    """Token types of the first and the second text."""
 
     @classmethod
     def of(cls, whole: TextTokens) -> "PairLayout":
-        """Returns the layout of a pair, both texts of which have a token."""
+        """Derives the layout from an encoded pair whose texts have at least one token each."""
         places = [[place for place, of in enumerate(whole.sequences) if of == number] for number in (0, 1)]
         (first, *_), (second, *_) = places
         ends = [each[-1] + 1 for each in places]
@@ -38,7 +38,7 @@ class PairLayout:
         return cls(*map(whole.select, stretches), types=types)
 
     def pair(self, first: TextTokens, second: TextTokens) -> TextTokens:
-        """Returns two texts without special tokens as a pair with them."""
+        """Joins two texts, given without special tokens, into a pair with them."""
 
         def joined(name: str, first_own: Sequence[Any] | None, second_own: Sequence[Any] | None) -> Any:
             if first_own is None or second_own is None:

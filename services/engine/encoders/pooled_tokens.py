@@ -1,4 +1,4 @@
-"""Where one token of a text stands for it, the model's last layer computes no other."""
+"""Lets the last layer compute only the token that is pooled, where one token represents the text."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,21 @@ from services.engine.fusion.last_layer import last_layers, spares_unread
 
 
 class PooledTokens:
-    """Tells the last layer of a model, batch by batch, what will be pooled. Belongs to the model's thread."""
+    """Tells a model's last layer which token of each text will be pooled. Used in the model's thread only."""
 
     def __init__(self, loaded: LoadedEncoder) -> None:
-        """Finds out whether the states of chosen tokens need no others behind the last layer; else all are computed."""
+        """Tests whether chosen tokens come out the same if the last layer skips the others; if not, none is skipped."""
         self._model = loaded.model
         self._places = torch.zeros(0, dtype=torch.long)
         self._layer = self._found(loaded)
 
     @property
     def spares(self) -> bool:
-        """Whether tokens that are not pooled are not computed."""
+        """Whether the last layer skips tokens that are not pooled."""
         return self._layer is not None
 
     def want(self, places: Sequence[int] | None) -> None:
-        """Chooses a token of each text of the next batch; None: all."""
+        """Chooses one token (by index) of each text of the next batch; None: all tokens."""
         if self._layer is None:
             return
         self._layer.chosen = None if places is None else self._chosen

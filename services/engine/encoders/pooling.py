@@ -1,4 +1,4 @@
-"""How the vectors of a text's tokens become one."""
+"""Pools token vectors into the embedding of a text."""
 
 from enum import Enum
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 
 class Pooling(Enum):
-    """Values are free; names as in the contract."""
+    """Kinds of pooling. The names are those of the contract; the values have no meaning."""
 
     MEAN = "mean"
     FIRST_TOKEN = "first"  # noqa: S105 - no password
     LAST_TOKEN = "last"  # noqa: S105
     MAX = "max"
     NONE = "none"
-    """One vector for each token."""
+    """No pooling: one vector per token."""
 
 
 def pooled_place(pooling: Pooling, tokens: int, skipped: int = 0) -> int | None:
-    """Returns which of a text's tokens stands for it behind those skipped; None if it is not one alone."""
+    """Returns the index of the one token that is pooled, after the skipped ones; None if several are pooled."""
     return {Pooling.FIRST_TOKEN: skipped, Pooling.LAST_TOKEN: tokens - 1}.get(pooling)
 
 
 def pooled(states: Tensor, pooling: Pooling) -> Tensor:
-    """Returns `[1 or tokens, width]` of the states `[tokens, width]` of one text, which has at least one token."""
+    """Pools the states `[tokens, width]` of one text, with at least one token, to `[1 or tokens, width]`."""
     if pooling is Pooling.MEAN:
         return states.mean(0, keepdim=True)
     if pooling is Pooling.MAX:
@@ -36,5 +36,5 @@ def pooled(states: Tensor, pooling: Pooling) -> Tensor:
 
 
 def normalized(vectors: Tensor) -> Tensor:
-    """Returns vectors `[n, width]` of length 1; one of zeros stays."""
+    """Returns vectors `[n, width]` scaled to length 1; zero vectors stay zero."""
     return torch.nn.functional.normalize(vectors, dim=-1)

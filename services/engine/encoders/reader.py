@@ -1,4 +1,4 @@
-"""From texts and pairs of texts to the tokens a model reads, cut to what fits if the caller wants that."""
+"""Tokenizes texts and pairs of texts for a model, truncated to its context if the caller asks for that."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,7 +13,7 @@ from services.engine.language.texts import Truncation
 from services.engine.threads.turns import tokenizing
 
 _SPARE = 4
-"""How many times as many characters as could fit are looked at: spaces and the like may come to no token."""
+"""Factor on the characters that could fit: longer texts are not tokenized. Spaces and the like may make no token."""
 
 _SHORTEN = "shorten it"
 
@@ -24,7 +24,7 @@ def embedded_tokens(model: PreTrainedModel) -> int | None:
 
 
 class TextReader:
-    """Encodes without truncation and padding, which are state of a fast tokenizer that threads would share.
+    """Tokenizes texts without the tokenizer's own truncation and padding, which are state that threads would share.
 
     Its methods may run in any thread.
     """
@@ -37,20 +37,20 @@ class TextReader:
         advice: str = f"{_SHORTEN}, or set `truncation`",
         vocabulary_size: int | None = None,
     ) -> None:
-        """Makes one that reads up to `context_tokens`; `advice` is for callers whose texts have more.
+        """`advice` ends the message for texts of more than `context_tokens` tokens.
 
-        The model has embeddings for token ids below `vocabulary_size`; None: for all that the tokenizer makes.
+        The model has embeddings for token ids below `vocabulary_size`; None: for all of the tokenizer's ids.
         """
-        self._tokenizer: Any = tokenizer  # its own types tell one result for each of many ways to call it
+        self._tokenizer: Any = tokenizer  # Any: its type annotations do not fit all ways to call it
         self.context_tokens = context_tokens
         self._advice = advice
         self._vocabulary_size = vocabulary_size
         self.is_fast = bool(self._tokenizer.is_fast)
-        """Whether offsets are known."""
+        """Whether tokens have offsets."""
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self._most_characters = _SPARE * longest * context_tokens
         if self.is_fast:
-            # What the files set for training is not wanted, and unset before threads share it.
+            # Settings from tokenizer.json, removed before threads share the tokenizer.
             self._tokenizer.backend_tokenizer.no_truncation()
             self._tokenizer.backend_tokenizer.no_padding()
 
@@ -59,7 +59,7 @@ class TextReader:
         return PairLayout.of(self.encode("a", "a"))
 
     def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> TextTokens:
-        """Returns all tokens, however many."""
+        """Returns all tokens, without any limit."""
         with tokenizing(len(text) + len(pair or "")):
             encoded = self._tokenizer(text, pair, add_special_tokens=add_special_tokens, verbose=False)
         ids, types = encoded["input_ids"], encoded.get("token_type_ids")
@@ -69,20 +69,21 @@ class TextReader:
         return TextTokens(ids, own.sequence_ids, types, own.offsets)
 
     def whole(self, text: str, *, field: str) -> TextTokens:
-        """Returns all tokens, however many, to be read in windows.
+        """Returns all tokens of a text of any length, to be read in windows.
 
         Raises:
-            InvalidArgument: it has one that the model lacks.
+            InvalidArgument: The model has no embedding for one of them.
         """
         tokens = self.encode(text)
         self._must_know(tokens, field)
         return tokens
 
     def read(self, text: str, truncation: Truncation, *, field: str) -> TextTokens:
-        """Returns at least one token and no more than fit the model.
+        """Returns the tokens of a text: at least one, and no more than fit the model.
 
         Raises:
-            InvalidArgument: they do not fit, and nothing may be cut; or there are none, or one that the model lacks.
+            InvalidArgument: They do not fit and `truncation` is NONE; or there are none; or the model has no embedding
+                for one of them.
         """
         whole = self.whole(self._readable(text, truncation, field), field=field)
         if not len(whole):
@@ -90,12 +91,12 @@ class TextReader:
         return self._cut(whole, 0, truncation, field, field)
 
     def part(self, text: str, truncation: Truncation | None, *, field: str) -> Part:
-        """Returns a text to be read in pairs; one of which `truncation` leaves too much is cut there.
+        """Returns a text to be read in pairs, truncated to the model's context.
 
-        None is for a text that is cut in no case: who sends it is not told that it could be.
+        A `truncation` of None is for texts that are never cut: the error does not suggest truncation.
 
         Raises:
-            InvalidArgument: it does not even fit alone, and must not be cut.
+            InvalidArgument: The text does not fit even alone, and must not be cut.
         """
         part = self.whole_part(self._readable(text, truncation, field), field=field)
         count, most = len(part.tokens), self.context_tokens
@@ -108,30 +109,30 @@ class TextReader:
         )
 
     def whole_part(self, text: str, *, field: str) -> Part:
-        """Returns a text of any length, to be read in pairs or windows of them.
+        """Returns a text of any length, to be read in pairs or in windows of pairs.
 
         Raises:
-            InvalidArgument: it has a token that the model lacks.
+            InvalidArgument: The model has no embedding for one of its tokens.
         """
         tokens = self.encode(text, add_special_tokens=False)
         self._must_know(tokens, field)
         return Part(field, tokens)
 
     def pair(self, first: Part, second: Part) -> TextTokens:
-        """Returns all tokens of a pair, however many: those that `encode` returns."""
+        """Returns all tokens of a pair, as `encode` would."""
         return self._layout.pair(first.tokens, second.tokens)
 
     def read_pair(self, first: Part, second: Part, truncation: Truncation, *, cut: int) -> TextTokens:
-        """Returns the tokens of a pair that fit the model. The first (0) or second (1) is `cut`, never the other.
+        """Returns the tokens of a pair, truncated to the model's context. Only text `cut` (0 or 1) may be truncated.
 
         Raises:
-            InvalidArgument: they do not fit, and nothing may be cut; or the other leaves no room.
+            InvalidArgument: The pair does not fit and `truncation` is NONE, or the other text leaves no room.
         """
         cuttable, other = (first, second) if cut == 0 else (second, first)
         return self._cut(self.pair(first, second), cut, truncation, cuttable.field, other.field)
 
     def _readable(self, text: str, truncation: Truncation | None, field: str) -> str:
-        """Returns as much of a text as could fit."""
+        """Returns the part of a text that could fit, judged by its characters, without tokenizing it."""
         most = self._most_characters
         if len(text) <= most:
             return text
@@ -155,7 +156,7 @@ class TextReader:
         return whole.select([place for place in range(len(whole)) if place not in dropped])
 
     def _must_know(self, tokens: TextTokens, field: str) -> None:
-        """Raises InvalidArgument for an id behind the last embedding: on a GPU, looking it up would end the process."""
+        """Raises InvalidArgument for an id without an embedding: on a GPU, the look-up would kill the process."""
         largest = max(tokens.ids, default=0)
         if self._vocabulary_size is not None and largest >= self._vocabulary_size:
             name = self._tokenizer.convert_ids_to_tokens(largest)
@@ -166,7 +167,7 @@ class TextReader:
         return InvalidArgument([Violation(field, said)])
 
     def _found(self, texts: Sequence[str | None], ids: Sequence[int]) -> list[int | None]:
-        """Tells to which text each token belongs where the tokenizer does not: finds the tokens of each by itself."""
+        """Returns the text of each token for slow tokenizers, by searching for the tokens of each text alone."""
         sequences: list[int | None] = [None] * len(ids)
         for number, text in enumerate(text for text in texts if text is not None):
             own = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""Takes batches of texts through a model."""
+"""Runs batches of texts through a model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from services.engine.encoders.company import Company
 from services.engine.encoders.tokens import TextTokens
 
 Read = Callable[[Any, "TextBatch", Sequence[Item]], Sequence[Any]]
-"""Takes what is wanted out of a model's output, one value for each item, on the CPU and in memory of its own."""
+"""Extracts one value per item from a model's output, on the CPU and in its own memory."""
 
 
 Focus = Callable[["TextBatch", Sequence[Item]], None]
-"""Is told of a batch before the model is."""
+"""Called with each batch before the model runs."""
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Texts side by side, each `[items, tokens]`, padded on the right."""
+    """A batch of texts: tensors `[items, tokens]`, padded on the right."""
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -43,7 +43,7 @@ class TextRunner:
         *,
         company: Company = Company.ANY,
     ) -> None:
-        """`company` are the texts that go through the model together."""
+        """`company` says which texts may share a batch."""
         self._model = model
         self._device = device
         self._pad_id = pad_id

@@ -1,4 +1,4 @@
-"""How a model makes one vector of a text, as the folders of sentence-transformers tell it."""
+"""Reads how a model embeds texts from the files of sentence-transformers: pooling, dense layers, prompts."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from services.engine.checkpoint import Checkpoint, ModelRefused, find_file
 from services.engine.encoders.pooling import Pooling
 
 MODULES = "modules.json"
-"""Lies in the folders of sentence-transformers, whatever the model's own class."""
+"""The file that every sentence-transformers folder has."""
 _POOLINGS = {
     "pooling_mode_cls_token": Pooling.FIRST_TOKEN,
     "pooling_mode_mean_tokens": Pooling.MEAN,
@@ -26,33 +26,33 @@ _BY_NAME = {"cls": Pooling.FIRST_TOKEN, "mean": Pooling.MEAN, "max": Pooling.MAX
 
 @dataclass(frozen=True)
 class SentenceRecipe:
-    """What follows a model's token vectors, and what goes before its texts."""
+    """What is done with token vectors, and the prompts that go before texts."""
 
     subfolder: str = ""
-    """Where the model itself lies."""
+    """The folder of the model itself."""
     pooling: Pooling = Pooling.MEAN
     pools_prompt: bool = True
-    """Whether the tokens of a prompt are pooled along."""
+    """Whether pooling includes the tokens of the prompt."""
     dense: tuple[nn.Module, ...] = ()
-    """Layers behind the pooling."""
+    """Layers after the pooling."""
     normalize: bool = True
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt: str = ""
     most_tokens: int | None = None
-    """What it was trained to read, if that is less than it could."""
+    """Longest input in tokens, if set below the model's context."""
     lowercase: bool = False
 
     @property
     def width(self) -> int | None:
-        """Numbers in a vector, if layers behind the pooling decide that."""
+        """Width of the embeddings if dense layers determine it; otherwise None."""
         return self.dense[-1][0].out_features if self.dense else None  # type: ignore[index]
 
 
 def sentence_recipe(checkpoint: Checkpoint) -> SentenceRecipe:
-    """Returns what the files of a checkpoint say; for one that says nothing the mean, normalized.
+    """Reads the recipe from a checkpoint's files. Without such files: mean pooling, normalized.
 
     Raises:
-        ModelRefused: they ask for what is not known here.
+        ModelRefused: The files ask for something that is not supported here.
     """
     if find_file(checkpoint, MODULES) is None:
         return SentenceRecipe()
@@ -78,7 +78,7 @@ def sentence_recipe(checkpoint: Checkpoint) -> SentenceRecipe:
 
 
 def _read(checkpoint: Checkpoint, name: str) -> Any:
-    """Returns what a file in JSON holds; nothing if there is none."""
+    """Returns the content of a JSON file; an empty value if there is no such file."""
     path = find_file(checkpoint, name)
     return {} if path is None else json.loads(path.read_text())
 

@@ -11,17 +11,17 @@ class TextTokens:
 
     ids: Sequence[int]
     sequences: Sequence[int | None]
-    """To which text a token belongs, 0 or 1; None for special tokens."""
+    """The text (0 or 1) of each token; None for special tokens."""
     type_ids: Sequence[int] | None = None
-    """What the model calls token types, where it knows any."""
+    """Token types, if the model has any."""
     offsets: Sequence[tuple[int, int]] | None = None
-    """Code points of its text that a token covers; None where the tokenizer keeps no offsets."""
+    """(start, end) of each token in code points of its text; None if the tokenizer has no offsets."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def select(self, places: Sequence[int]) -> "TextTokens":
-        """Returns the tokens at these places."""
+        """Returns the tokens at these indices."""
 
         def picked(values: Sequence[Any] | None) -> Any:
             return None if values is None else [values[place] for place in places]

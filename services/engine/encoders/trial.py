@@ -1,4 +1,4 @@
-"""A first text, before anybody sends one."""
+"""Tries a first text at load, so that models which cannot read any are refused early."""
 
 import torch
 from torch import nn
@@ -15,18 +15,18 @@ _TEXT = "a cat"
 
 @torch.inference_mode()
 def try_reading(loaded: LoadedEncoder, reader: TextReader, *, pair: bool = False, vectors: bool = False) -> None:
-    """Has the model read a text, or a pair of them, as its tokenizer gives it, with the types of tokens that it tells.
+    """Runs the model on a text, or on a `pair` of texts, with the inputs that its tokenizer makes.
 
     Raises:
-        ModelRefused: the tokenizer takes none by itself, or the model not what it makes of one; or `vectors` of tokens
-            are wanted, and it gives none.
+        ModelRefused: The tokenizer or the model fails; or `vectors` are needed, and the model's output has no
+            `last_hidden_state`.
     """
     tokenizer = type(loaded.tokenizer).__name__
     runner = TextRunner(loaded.model, loaded.device, loaded.pad_id, lambda output, _batch, _items: [output])
     try:
         tokens = reader.encode(_TEXT, _TEXT if pair else None)
         _require_types(loaded, tokens, tokenizer)
-        # Of tokens that the model lacks only the texts that have them are refused.
+        # A text whose tokens lack embeddings is no reason to refuse the model: such requests are refused one by one.
         if len(tokens) and max(tokens.ids) < loaded.vocabulary_size:
             (output,) = runner.run([Item(tokens)])
             if vectors and not hasattr(output, "last_hidden_state"):
@@ -37,7 +37,7 @@ def try_reading(loaded: LoadedEncoder, reader: TextReader, *, pair: bool = False
 
 
 def _require_types(loaded: LoadedEncoder, tokens: TextTokens, tokenizer: str) -> None:
-    """Refuses types of tokens that the model does not know: to look one up ends the process on a GPU."""
+    """Refuses token types without an embedding: on a GPU, looking one up would kill the process."""
     given = max(tokens.type_ids or [0]) + 1
     for name, module in loaded.model.named_modules():
         if (

@@ -1,4 +1,4 @@
-"""A text that is longer than a model's context, as windows that share tokens with their neighbours."""
+"""Splits a text that is longer than a model's context into overlapping windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,40 +9,40 @@ from services.engine.threads.turns import give_way
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a text's tokens with the special ones, and the other text, that are read with every stretch."""
+    """A stretch of a text's tokens, with the special tokens and the other text that every window repeats."""
 
     tokens: TextTokens
     before: int
-    """Tokens of the window in front of the stretch."""
+    """Number of tokens in the window before the stretch."""
     start: int
-    """First token of the stretch, counted among the text's own."""
+    """Index of the stretch's first token in the text."""
     end: int
-    """Token behind its last, likewise."""
+    """Index after the stretch's last token in the text."""
     own: range
-    """Those of its tokens that no other window sees with more of the text on their nearer side. Every token of the text
-    is one window's own."""
+    """The text's tokens, by index, that have the most context in this window. Each token belongs to exactly one
+    window's own."""
 
     @property
     def own_places(self) -> slice:
-        """Where its own tokens are in the window."""
+        """The indices of its own tokens within the window."""
         shift = self.before - self.start
         return slice(self.own.start + shift, self.own.stop + shift)
 
     @property
     def places(self) -> slice:
-        """Where the stretch is in the window."""
+        """The indices of the stretch within the window."""
         return slice(self.before, self.before + self.end - self.start)
 
 
 def room(whole: TextTokens, context: int, sequence: int = 0) -> int:
-    """Returns how many tokens of a text a window holds beside what is not the text's; the text is `sequence`."""
+    """Returns how many tokens of text `sequence` fit in a window beside special tokens and the other text."""
     return context - sum(of != sequence for of in whole.sequences)
 
 
 def windows(whole: TextTokens, context: int, overlap: int, sequence: int = 0) -> list[Window]:
-    """Returns windows of at most `context` tokens over the text `sequence`, whose neighbours share `overlap` of them.
+    """Returns windows of at most `context` tokens over text `sequence`; neighbours share `overlap` of its tokens.
 
-    There is at least one. `room` is more than the overlap.
+    There is at least one window. `room` must be greater than `overlap`.
     """
     places = [place for place, of in enumerate(whole.sequences) if of == sequence]
     held = room(whole, context, sequence)
@@ -62,5 +62,5 @@ def windows(whole: TextTokens, context: int, overlap: int, sequence: int = 0) ->
 
 
 def own_tokens(whole: TextTokens, sequence: int = 0) -> Sequence[int]:
-    """Returns the places of a text's own tokens."""
+    """Returns the indices of the tokens that belong to text `sequence`."""
     return [place for place, of in enumerate(whole.sequences) if of == sequence]

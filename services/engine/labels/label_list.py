@@ -1,4 +1,4 @@
-"""The labels of a request, and how many of them it wants back."""
+"""Validates the labels and the `top_k` of a request."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from sensorium.errors import Violation
 
 
 def wrong_labels(labels: Sequence[str], most: int) -> list[Violation]:
-    """Returns what is wrong with labels whatever reads them: too many, empty ones, and those that come twice."""
+    """Returns the violations of a list of labels: more than `most`, empty ones, duplicates."""
     if len(labels) > most:
         return [Violation("labels", f"must hold at most {most} items, not {len(labels)}")]
     wrong: list[Violation] = []
@@ -22,7 +22,7 @@ def wrong_labels(labels: Sequence[str], most: int) -> list[Violation]:
 
 
 def wrong_top_k(top_k: int | None) -> list[Violation]:
-    """Returns what is wrong with how many of the likeliest labels were asked for; None asks for all."""
+    """Returns the violations of `top_k`, the number of labels to return; None asks for all."""
     if top_k is None or top_k >= 1:
         return []
     return [Violation("top_k", f"must be at least 1, not {top_k}")]

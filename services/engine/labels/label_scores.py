@@ -11,7 +11,7 @@ class LabelScore:
     label: str
     score: float
     index: int
-    """Of the label in the list it comes from."""
+    """The label's index in its list."""
 
 
 def ranked(labels: Sequence[str], scores: Sequence[float], most: int | None = None) -> list[LabelScore]:

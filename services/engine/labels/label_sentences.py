@@ -1,4 +1,4 @@
-"""Labels of a request as sentences that a model compares with something else."""
+"""Turns labels of a request into sentences that a joint model compares with an image or a sound."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _KNOWN_TEXTS = 4096
 
 @dataclass
 class Sentences:
-    """Those of one request: with vectors that are known, and with what the model is to read."""
+    """The sentences of one request: `known` ones have cached vectors, `new` ones are to be embedded."""
 
     all: list[str]
     known: dict[str, KnownText] = field(default_factory=dict[str, KnownText])
@@ -28,12 +28,12 @@ class Sentences:
 
     @property
     def token_count(self) -> int:
-        """Over all of them, whether they are known or not."""
+        """Tokens of all sentences, cached ones included."""
         return sum((self.known.get(sentence) or self.new[sentence]).token_count for sentence in self.all)
 
 
 class LabelSentences:
-    """Puts labels into a sentence, and remembers what sentences are embedded as. For any thread."""
+    """Puts labels into a template, and caches the vectors of sentences. Thread-safe."""
 
     def __init__(self, joint: JointModel, default_template: str) -> None:
         self._joint = joint
@@ -41,17 +41,17 @@ class LabelSentences:
         self._known = KnownTexts(_KNOWN_TEXTS)
 
     def read(self, labels: Sequence[str], template: str | None, wrong: list[Violation]) -> Sentences:
-        """Returns the sentences of labels. Adds what is wrong with them, or with the template, to `wrong`."""
+        """Returns the sentences of labels. Appends violations of labels or template to `wrong`."""
         template = self._default if template is None else template
         if template.count(PLACE) != 1 or len(template) > _MOST_CHARACTERS:
             wrong.append(
                 Violation("hypothesis_template", f"must hold `{PLACE}` once, in at most {_MOST_CHARACTERS} characters")
             )
-            template = PLACE  # or each of many labels would be put into something long, or into it many times
+            template = PLACE  # so that a bad template does not multiply the size of many labels
         found = Sentences([template.replace(PLACE, label) for label in labels])
         wrong += (labels_wrong := wrong_labels(labels, MOST_LABELS))
         if len(labels) > MOST_LABELS:
-            return found  # so many are not looked at
+            return found  # too many to tokenize
         passed_over = {violation.field for violation in labels_wrong}
         for i, sentence in enumerate(found.all):
             if f"labels[{i}]" in passed_over:
@@ -66,7 +66,7 @@ class LabelSentences:
         return found
 
     def vectors(self, sentences: Sentences, outputs: Sequence[Any]) -> Tensor:
-        """Returns the vectors of all sentences, `[sentences, width]`; `outputs` are those of the new ones in order."""
+        """Returns the vectors of all sentences, `[sentences, width]`. `outputs` are those of the new ones, in order."""
         for (sentence, text), output in zip(sentences.new.items(), outputs, strict=True):
             sentences.known[sentence] = KnownText(output["vector"], text.token_count)
             self._known.put(sentence, sentences.known[sentence])

@@ -1,1 +1,1 @@
-"""Texts on their way to and from a model: prompts, tokens that stand for languages, translations."""
+"""Texts before and after a model: prompts, chat templates, languages, translation."""

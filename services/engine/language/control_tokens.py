@@ -1,4 +1,4 @@
-"""What callers write into a conversation never becomes a control token of the chat template.
+"""Keeps texts of callers from being tokenized as control tokens of the chat template.
 
 A template writes texts and control tokens into one string, in which a caller's `<|im_end|>` would look like its own.
 """
@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer
 from sensorium.errors import InvalidArgument, Violation
 
 _NAMES = ("role", "type")
-"""Fields in which a conversation has names of the contract, and arguments and schemas of tools what a caller writes."""
+"""Keys whose values are names of the contract in messages, but a caller's text in tool arguments and schemas."""
 
 
 class ControlTokens:
@@ -23,7 +23,7 @@ class ControlTokens:
         added: dict[int, AddedToken] = tokenizer.added_tokens_decoder
         self._control = {token.content: number for number, token in added.items() if token.special and token.content}
         self._unknown: int | None = tokenizer.unk_token_id
-        # What no caller can know. With a number behind it, it stands for a text of these.
+        # Random, so that no caller can guess it. With a number after it, it stands for an entry of `_texts`.
         self._mark = secrets.token_hex(8)
         self._texts = ["", *self._control]
         self._numbers = {text: i for i, text in enumerate(self._texts)}
@@ -40,9 +40,9 @@ class ControlTokens:
             self._plain, self._own_ids = self._without_control(tokenizer.backend_tokenizer, added)
 
     def marked(self, said: Any, *, names: bool = False) -> Any:
-        """Returns a caller's text, or nested keys and values with some, with marks where it reads as control tokens.
+        """Returns a caller's text, or nested values with texts, with marks in place of control tokens.
 
-        `names` tells that it may be a name which the template knows, as all keys may: a plain word stays as it is.
+        With `names`, a plain word stays as it is, since the template may look for it. Keys are always treated so.
         """
         if isinstance(said, dict):
             return {
@@ -55,36 +55,36 @@ class ControlTokens:
         said = self._written.sub(lambda found: self._stand_in(found[0]), said)
         nothing, lead = self._stand_in(""), len(said) - len(said.lstrip())
         goes_on = self._goes_on(said.strip())
-        # What follows might end it, where a template trims the text too.
+        # The text after it, even after trimming by the template, might complete a control token.
         if begun := self._begun.search(said.rstrip()) or self._begun.search(said):
-            broken = "".join(f"{character}{nothing}" for character in begun[0])  # others may begin within it
+            broken = "".join(f"{character}{nothing}" for character in begun[0])  # another token may begin inside it
             said = f"{said[: begun.start()]}{broken}{said[begun.end() :]}"
         return f"{said[:lead]}{nothing}{said[lead:]}" if goes_on else said
 
     def _goes_on(self, said: str) -> bool:
-        """Returns whether a text may go on with, or end, what a template has begun: `<{{ name }}>`."""
-        if not said or said.isidentifier():  # names and plain words stay as they are, wherever they stand
+        """Returns whether a text may continue or complete a token that a template begins, as in `<{{ name }}>`."""
+        if not said or said.isidentifier():  # plain words always stay as they are
             return False
         heads = (said[: i + 1] for i, last in enumerate(said[: self._longest]) if last in self._last)
         return said in self._joined or any(f"{head}\0" in self._joined for head in heads)
 
     def has_marks(self, text: str) -> bool:
-        """Returns whether there are marks in a text."""
+        """Returns whether a text contains marks."""
         return self._mark in text
 
     def hides(self, text: str) -> bool:
-        """Returns whether a text with marks reads as other control tokens without them."""
+        """Returns whether the text without its marks would contain other control tokens than with them."""
         return self._written.findall(text) != self._written.findall(self.unmarked(text))
 
     def unmarked(self, text: str) -> str:
-        """Returns a text with marks as its caller wrote it."""
+        """Replaces marks by what the caller wrote."""
         return self._either.sub(lambda found: self._texts[int(found[1])] if found[1] else found[0], text)
 
     def encode(self, text: str, field: str) -> list[int]:
-        """Returns the ids of a text with marks: control tokens without one are the template's, all else is text.
+        """Tokenizes a text with marks: unmarked control tokens are the template's, everything else is plain text.
 
         Raises:
-            InvalidArgument: the vocabulary spells control tokens in text too. `field` is the text's name.
+            InvalidArgument: The tokenizer cannot write a quoted control token as plain text. `field` names the text.
         """
         ids = self._plain_ids(text)
         if ids is None:
@@ -96,7 +96,7 @@ class ControlTokens:
         return [self._own_ids.get(number, number) for number in ids]
 
     def _plain_ids(self, text: str) -> list[int] | None:
-        """Returns the ids of a text with marks as the other tokenizer gives them; None where it cannot."""
+        """Tokenizes a text with marks by the plain tokenizer; None if that would make control tokens of plain text."""
         if self._plain is None:
             return None
         stood_in = self._either.sub(lambda at: self._texts[int(at[1])] if at[1] else self._stand_in(at[0]), text)
@@ -108,9 +108,9 @@ class ControlTokens:
         return f"{self._mark}{self._numbers[control]}."
 
     def _without_control(self, own: Tokenizer, added: dict[int, AddedToken]) -> tuple[Tokenizer, dict[int, int]]:
-        """Returns a tokenizer of the same vocabulary that takes stand-ins for control tokens, and these for text.
+        """Returns a tokenizer with the same vocabulary in which stand-ins are the control tokens, and these plain text.
 
-        And the tokenizer's own ids, by those that it gives to what was added.
+        Also returns the original ids of added tokens, by their ids in the new tokenizer.
         """
         plain = Tokenizer(own.model)
         plain.normalizer, plain.pre_tokenizer = own.normalizer, own.pre_tokenizer  # type: ignore[assignment]
@@ -134,7 +134,7 @@ class ControlTokens:
 
 
 def one_of(texts: Iterable[str]) -> str:
-    """Returns an expression of the longest of `texts`, as a tree: thousands are looked for as fast as a few."""
+    """Returns a regular expression that matches the longest of `texts`: a prefix tree, fast even for thousands."""
     behind: dict[str, list[str]] = {}
     for text in filter(None, texts):
         behind.setdefault(text[0], []).append(text[1:])

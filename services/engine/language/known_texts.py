@@ -1,4 +1,4 @@
-"""The vectors of texts that came before: most requests of a caller bring the same labels."""
+"""An LRU cache of text embeddings: most requests of a caller repeat the same labels."""
 
 import threading
 from collections import OrderedDict
@@ -9,14 +9,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class KnownText:
-    """What a text is embedded as."""
+    """The embedding of a text, and its number of tokens."""
 
     vector: Tensor
     token_count: int
 
 
 class KnownTexts:
-    """Keeps those asked for last, at most so many. For any thread."""
+    """An LRU cache of at most `most` texts. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -24,14 +24,14 @@ class KnownTexts:
         self._lock = threading.Lock()
 
     def get(self, text: str) -> KnownText | None:
-        """Returns what is known of a text."""
+        """Returns the cached entry of a text, or None."""
         with self._lock:
             if text in self._known:
                 self._known.move_to_end(text)
             return self._known.get(text)
 
     def put(self, text: str, known: KnownText) -> None:
-        """Keeps what a text is embedded as; what was asked for least lately makes room."""
+        """Adds an entry, and drops the least recently used ones beyond the limit."""
         with self._lock:
             self._known[text] = known
             self._known.move_to_end(text)

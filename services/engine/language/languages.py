@@ -1,4 +1,4 @@
-"""Languages under the names that people and models have for them, as BCP 47 tags."""
+"""Maps the language codes of models and callers to BCP 47 tags."""
 
 import re
 from collections import defaultdict
@@ -16,17 +16,17 @@ _TAG = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _LONGEST_TAG = 200
-"""Characters: more than any tag needs. The library reads the parts of one in as many calls within each other."""
+"""Characters, more than any tag needs. A limit, since the library parses a tag recursively."""
 _LONGEST_LANGUAGE = 3
-"""Characters of what stands for a language alone."""
+"""Characters of the language subtag."""
 _KEPT = 4096
-"""Codes whose languages are known at once: more than any model has."""
+"""Size of the caches: more codes than any model has."""
 _OTHERWISE = {"nb": "no"}
-"""What goes by two names that the library tells apart: Norwegian is Bokmål where nothing else is said."""
+"""Codes of the same language that the library distinguishes: plain Norwegian means Bokmål."""
 
 
 def is_tag(text: str) -> bool:
-    """Returns whether a text is a BCP 47 tag, all of whose parts mean something."""
+    """Returns whether a text is a BCP 47 tag whose parts are all valid."""
     try:
         parts = parse_tag(text) if len(text) <= _LONGEST_TAG else []
     except LanguageTagError:
@@ -57,18 +57,18 @@ def tag_of(code: str) -> str:
 
 
 def tags_of(codes: Iterable[str]) -> list[str]:
-    """Returns the tags of those codes that name languages, each once, in order."""
+    """Returns the distinct tags, in order, of the codes that name languages."""
     return list(dict.fromkeys(filter(None, map(tag_of, codes))))
 
 
 def choose(asked: str, codes: list[str], *, field: str) -> str:
-    """Returns which of a model's codes is asked for, by a tag or by the code itself.
+    """Returns the model's code for `asked`, which is a tag or such a code.
 
-    Empty asks for the only one there is. A variety of a language is read as another of the same script: en-GB as en,
-    but not zh-TW as zh.
+    An empty one selects the model's only code. Varieties of a language match if the script is the same: en-GB matches
+    en, but zh-TW does not match zh.
 
     Raises:
-        InvalidArgument: there is none such, or no only one. `field` is the name of what was asked.
+        InvalidArgument: No code matches, or `asked` is empty and there are several. `field` is its name in the request.
     """
     if asked in codes:
         return asked
@@ -88,7 +88,7 @@ def choose(asked: str, codes: list[str], *, field: str) -> str:
 
 
 def _language(code: str) -> Language | None:
-    """Returns the language that a code names, without what is more special than its region."""
+    """Parses a code into language, script and region; None if it names no language."""
     return _known_language(code) if len(code) <= _LONGEST_TAG else None
 
 
@@ -109,13 +109,13 @@ def _known_language(code: str) -> Language | None:
 
 @lru_cache(_KEPT)
 def _written(language: Language | None) -> tuple[str | None, str | None]:
-    """Returns a language with its script, which follows from the region if it is not told."""
+    """Returns language and script; a missing script is inferred from language and region."""
     if language is None or language.language is None:
         return None, None
     return _OTHERWISE.get(language.language, language.language), language.maximize().script
 
 
 def _listed(codes: list[str]) -> str:
-    """Returns codes for a sentence, not all of hundreds."""
+    """Formats codes for a message: the first 20, and how many more there are."""
     shown = ", ".join(codes[:20])
     return f"{shown} and {len(codes) - 20} more" if len(codes) > 20 else shown

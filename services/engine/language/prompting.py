@@ -1,4 +1,4 @@
-"""From texts and conversations to token ids and back, by the model's own tokenizer and chat template.
+"""Encodes texts and conversations to token ids and decodes them, by the model's own tokenizer and chat template.
 
 Texts are encoded without truncation and padding: those are state of a fast tokenizer that threads would share.
 """
@@ -16,31 +16,31 @@ from services.engine.threads.turns import give_way, tokenizing
 
 _Said = TypeVar("_Said")
 _LONGEST_CHARACTER = 4
-"""Bytes in UTF-8."""
+"""Bytes of the longest character in UTF-8."""
 _MANY_TOKENS = 1_024
-"""That take a good half of a millisecond to decode."""
+"""Number of tokens that take about half a millisecond to decode."""
 
 
 class PromptEncoder:
-    """Encodes and decodes. Its methods may run in any thread."""
+    """Encodes prompts and decodes tokens. Thread-safe."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
-        # Its own types tell one result for each of many ways to call it.
+        # Any: its type annotations do not fit all ways to call it.
         self._tokenizer: Any = tokenizer
         self.is_fast = bool(tokenizer.is_fast)
-        """Whether the tokenizer is compiled code."""
+        """Whether the tokenizer is a fast (Rust) one."""
         self._decoder: Any = tokenizer.backend_tokenizer if _decodes_plainly(tokenizer) else None
         self._control = ControlTokens(tokenizer)
         self._special_ids = frozenset(tokenizer.all_special_ids)
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self.most_characters = longest * context_tokens
-        """A longer text fits the context in no tokens."""
+        """Longer texts cannot fit the context, whatever their tokens are."""
 
     def encode(self, text: str, *, field: str, add_special_tokens: bool = True) -> list[int]:
-        """Returns the ids of `text`. In what `render` or `quoted` gave, texts of callers hold no control tokens.
+        """Returns the ids of `text`. Callers' texts from `render` or `quoted` are encoded without control tokens.
 
         Raises:
-            InvalidArgument: it is so long that it cannot fit the context, whatever its tokens. `field` is its name.
+            InvalidArgument: The text is too long to fit the context, whatever its tokens. `field` is its name.
         """
         shown = self.shown(text)
         self._require_length(shown, field)
@@ -64,7 +64,7 @@ class PromptEncoder:
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         """Returns the text of `ids`, all of which are in the vocabulary."""
         if self._decoder is not None and len(ids) > _MANY_TOKENS:
-            # What decodes several sequences lets other threads go on meanwhile.
+            # `decode_batch` releases the GIL.
             return self._decoder.decode_batch([list(ids)], skip_special_tokens=skip_special_tokens)[0]
         if self._decoder is not None:
             return self._decoder.decode(list(ids), skip_special_tokens=skip_special_tokens)
@@ -73,13 +73,13 @@ class PromptEncoder:
         )
 
     def longest_texts(self, count: int) -> list[int]:
-        """Returns the bytes in UTF-8 of the `count` longest texts that tokens have when decoded alone, longest first.
+        """Returns the UTF-8 lengths of the `count` longest single-token texts, longest first.
 
-        Fewer if there are fewer tokens.
+        There are fewer if the vocabulary has fewer tokens.
         """
         longest: list[int] = []
         for piece, token_id in sorted(self._tokenizer.get_vocab().items(), key=lambda item: len(item[0]), reverse=True):
-            # No vocabulary spells more than a character of text in a character of a piece.
+            # In every vocabulary, a character of a piece stands for at most one character of text.
             if len(longest) == count and len(piece) * _LONGEST_CHARACTER <= min(longest, default=0):
                 break
             size = len(self.decode([token_id], skip_special_tokens=False).encode())
@@ -117,11 +117,11 @@ class PromptEncoder:
             raise InvalidArgument([Violation(field, refusal)]) from error
 
     def quoted(self, said: _Said) -> _Said:
-        """Returns a caller's text, or values with some, to stand for `encode` among control tokens that are meant."""
+        """Marks a caller's text, or nested values, so that `encode` makes no control tokens of it."""
         return self._control.marked(said)
 
     def shown(self, text: str) -> str:
-        """Returns what `render` or `quoted` gave as callers may see it."""
+        """Removes the marks of `render` or `quoted`, for messages to callers."""
         return self._control.unmarked(text) if self._control.has_marks(text) else text
 
     def _require_length(self, text: str, field: str) -> None:
@@ -132,9 +132,9 @@ class PromptEncoder:
 
 
 def _decodes_plainly(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Returns whether the tokenizer's own way to decode adds nothing to that of the library behind it.
+    """Returns whether the tokenizer's `decode` only wraps the Rust library's.
 
-    That is asked directly then: a token at a time, what lies between takes several times as long.
+    The library is called directly then: for single tokens, the wrapper takes several times as long.
     """
     plain, own = PreTrainedTokenizerFast, type(tokenizer)
     return isinstance(tokenizer, plain) and own.decode is plain.decode and own._decode is plain._decode

@@ -1,4 +1,4 @@
-"""Values around tokenizing and chat templates, free of torch and of protobuf."""
+"""Values for tokenizing and chat templates, without torch and protobuf."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,28 +6,28 @@ from enum import Enum
 from typing import Any
 
 _SHORT = 512
-"""Bytes in UTF-8; a rare character may become dozens of tokens."""
+"""Limit in UTF-8 bytes, since a rare character may become dozens of tokens."""
 
 
 def are_short(*texts: str) -> bool:
-    """Returns whether a fast tokenizer makes tokens of all of them in a tenth of a millisecond."""
+    """Returns whether a fast tokenizer encodes all of the texts within about 0.1 ms."""
     return sum(map(len, texts)) <= _SHORT and sum(len(text.encode()) for text in texts) <= _SHORT
 
 
 class Truncation(Enum):
-    """What happens to a text that is too long."""
+    """How a text that is too long is cut."""
 
     NONE = "none"
-    """It is refused."""
+    """Not at all: it is refused."""
     START = "start"
-    """Its end is kept."""
+    """At its start: the end is kept."""
     END = "end"
-    """Its start is kept."""
+    """At its end: the start is kept."""
 
 
 @dataclass(frozen=True)
 class EncodedToken:
-    """One token of a text. Offsets count code points and are None where the tokenizer keeps none."""
+    """One token of a text. Offsets count code points; they are None if the tokenizer has none."""
 
     id: int
     piece: str
@@ -38,10 +38,10 @@ class EncodedToken:
 
 @dataclass(frozen=True)
 class EncodedText:
-    """The tokens of a text, each made when it is come to.
+    """The tokens of a text, each created while iterating.
 
-    Of a long text they would be a million objects at once, which Python's collector goes over again and again, with
-    every other thread held up meanwhile.
+    A long text would need a million objects at once, which Python's garbage collector would scan again and again while
+    all other threads wait.
     """
 
     ids: Sequence[int]
@@ -50,7 +50,7 @@ class EncodedText:
     special_ids: frozenset[int]
 
     def __len__(self) -> int:
-        """Returns how many tokens there are."""
+        """Returns the number of tokens."""
         return len(self.ids)
 
     def __iter__(self) -> Iterator[EncodedToken]:

@@ -1,4 +1,4 @@
-"""What a translating model needs around a text: tokens of the languages, a prefix, a forced first token.
+"""Finds what a translation model needs around a text: language tokens, a prefix, a forced first token.
 
 Found in what comes with the model, in the ways such models have: language tokens (M2M100, NLLB, mBART), one pair or
 target prefixes (Marian), a pair in the configuration (FSMT), task prefixes (T5).
@@ -20,37 +20,37 @@ _PREFIX_TOKEN = re.compile(r">>(\w+)<<")
 
 @dataclass(frozen=True)
 class Frame:
-    """What a text stands in when an encoder reads it, and how the output begins."""
+    """What surrounds a text in the encoder's input, and how the output begins."""
 
     prefix: str = ""
-    """Written before the text, and tokenized with it."""
+    """Text before the input, tokenized together with it."""
     first_ids: tuple[int, ...] = ()
     last_ids: tuple[int, ...] = ()
-    """Tokens before and behind those of prefix and text."""
+    """`first_ids` come before the tokens of prefix and text, `last_ids` after them."""
     forced_first_id: int | None = None
     """The first token generated."""
     decoder_start_id: int | None = None
-    """What the decoder starts with, where that is not the model's own."""
+    """The decoder's start token, if it is not the model's default."""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the model's configuration sets for this task, by the names of a generation configuration."""
+    """Generation settings of the model's configuration for this task."""
 
 
 class Translations(Protocol):
-    """The languages a model translates between, by its own codes."""
+    """The languages between which a model translates, by its own codes."""
 
     sources: list[str]
     targets: list[str]
 
     def frame(self, source: str, target: str) -> Frame | None:
-        """Returns what a text of one language stands in to be translated into another; None for no such pair."""
+        """Returns the frame for a pair of languages; None if the model does not translate between them."""
         ...
 
 
 def find_frame(translations: Translations, source: str, target: str) -> Frame:
-    """Returns the frame for languages as a caller names them.
+    """Returns the frame for two languages, named by a caller.
 
     Raises:
-        InvalidArgument: the model does not know one, or does not translate between them.
+        InvalidArgument: The model does not know a language, or does not translate between the two.
     """
     chosen: dict[str, str] = {}
     wrong: list[Violation] = []
@@ -114,12 +114,12 @@ class Pairs:
 
 
 class LanguageTokens:
-    """Any of many languages into any other, told by tokens of the vocabulary."""
+    """Translation from any of many languages into any other, selected by language tokens."""
 
     def __init__(self, tokenizer: Any, ids: dict[str, int], decoder_start_ids: tuple[int, ...]) -> None:
-        """Asks the tokenizer what it puts around texts of each language, which is state of it, and puts that back."""
+        """Reads the frame of each language by setting the tokenizer's `src_lang`, and restores that afterwards."""
         self._ids = ids
-        # A model whose decoder starts with a language has no place for another token of one.
+        # If the decoder's start token is a language, the target language replaces it and is not forced as well.
         self._starts = bool(set(decoder_start_ids) & set(ids.values()))
         before = tokenizer.src_lang
         self._frames: dict[str, Frame] = {}
@@ -148,7 +148,7 @@ def _language_ids(tokenizer: Any) -> Iterator[tuple[str, int]]:
 
 
 def _marian_pairs(tokenizer: Any, frame: Frame) -> Pairs:
-    """Returns the one pair a Marian model is for, or one for each prefix that names a target."""
+    """Returns a Marian model's only pair, or one pair for each target prefix in its vocabulary."""
     source = getattr(tokenizer, "source_lang", None) or ""
     prefixes = [found[1] for token in tokenizer.get_vocab() if (found := _PREFIX_TOKEN.fullmatch(token))]
     if not prefixes:

@@ -1,4 +1,4 @@
-"""What a caller declares bytes to be."""
+"""Parses declared media types and compares them with detected ones."""
 
 UNDECLARED = ("", "application/octet-stream")
 """Types that say nothing, and so contradict nothing."""
@@ -6,7 +6,7 @@ _MOST_CHARACTERS_QUOTED = 40
 
 
 def essence(media_type: str) -> str:
-    """Returns a media type in lower case and without its parameters: `image/png` of `Image/PNG; q=1`."""
+    """Returns a media type in lower case without parameters: `image/png` for `Image/PNG; q=1`."""
     return media_type.partition(";")[0].strip().lower()
 
 
@@ -17,6 +17,6 @@ def parameters(media_type: str) -> dict[str, str]:
 
 
 def contradiction(media_type: str, found: str) -> str:
-    """Returns what is wrong with a declared type where the bytes are of the type `found`."""
+    """Returns the message for a declared type that contradicts the detected type `found`."""
     quoted = essence(media_type)[:_MOST_CHARACTERS_QUOTED].encode("ascii", "replace").decode()
     return f"is declared as {quoted!r}, but its bytes are {found}: declare that, or leave mime_type empty"

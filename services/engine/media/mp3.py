@@ -16,7 +16,7 @@ _LAYER_3 = 1
 _MONO = 3
 _HAS_COUNT = 1
 _TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"\0\0\0")
-"""Begin what may follow the last frame: names and texts, or nothing."""
+"""Beginnings of what may follow the last frame: tags, lyrics or zeros."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class _Frame:
     length: int
     """In bytes."""
     count_at: int
-    """Where in it the count of frames is, if it holds one instead of sound."""
+    """Offset of the frame count, if this is a Xing/Info frame instead of sound."""
 
 
 def counted(data: bytes) -> bytes:
-    """Returns the file with a first frame that tells how many there are.
+    """Returns the file with a first frame that states the number of frames.
 
-    Without one the decoder goes by the first frame's bit rate, and drops what lies behind the length it guesses.
+    Without one, the decoder estimates the length from the first frame's bit rate and drops what lies beyond it.
 
     Raises:
-        Damaged: it is not frame after frame, the last one is cut off, or there are fewer than it tells.
-        struct.error: it ends within its head.
+        Damaged: The frames are not contiguous, the last one is cut off, or there are fewer than stated.
+        struct.error: The file ends within its header.
     """
     first = place = _behind_tags(data)
     told, count = None, 0
@@ -59,7 +59,7 @@ def counted(data: bytes) -> bytes:
 
 
 def _behind_tags(data: bytes) -> int:
-    """Returns where the first frame is: behind ID3 tags, whose lengths have seven bits a byte."""
+    """Returns the offset of the first frame, after ID3 tags, whose lengths have seven bits per byte."""
     place = 0
     while data.startswith(b"ID3", place):
         flags, *sizes = struct.unpack_from(">5B", data, place + 5)
@@ -90,7 +90,7 @@ def _told_count(frame: bytes, place: int) -> int | None:
 
 
 def _counting_frame(head: bytes, count: int) -> bytes:
-    """Returns a frame like the one that begins with `head`, at a bit rate at which it holds a count."""
+    """Returns a frame with a count, like the frame that begins with `head` but at a bit rate with room for it."""
     (value,) = struct.unpack(">I", head)
     # Without a checksum, at 64 kbit/s: 104 bytes or more in each version.
     value = value & ~(15 << 12) | (5 if value >> 19 & 3 == 3 else 8) << 12 | 1 << 16

@@ -9,16 +9,16 @@ _CHECKSUM = slice(22, 26)
 _HEAD_BYTES = 27
 _MOST_PAGES = 1_000_000
 _TURNED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
-"""Each byte with its bits the other way round: so Ogg reads them, and zlib does not."""
+"""Each byte with its bits reversed: Ogg's CRC has the opposite bit order from zlib's."""
 
 
 def check_whole(data: bytes) -> None:
-    """Returns if the file is one stream from its first to its last page: the decoder takes what it finds.
+    """Returns if the file is one complete stream of valid pages; the decoder does not check that.
 
     Raises:
-        Damaged: it ends before its last page, a page is not what was written, or something else lies between them.
-        AudioRefused: something follows its last page, such as a second recording.
-        IndexError: it ends within a page's head.
+        Damaged: The last page is missing, a page's checksum is wrong, or there are other bytes between pages.
+        AudioRefused: Something follows the last page, such as a second recording.
+        IndexError: The file ends within a page header.
     """
     place = 0
     for _ in range(_MOST_PAGES):
@@ -38,7 +38,7 @@ def check_whole(data: bytes) -> None:
 
 
 def _is_sound(page: bytes) -> bool:
-    """Returns whether the checksum of a page is right: the decoder leaves out a page where it is not."""
+    """Returns whether a page's checksum is right: the decoder silently skips pages with a wrong one."""
     blank = page[: _CHECKSUM.start] + bytes(4) + page[_CHECKSUM.stop :]
     found = zlib.crc32(blank.translate(_TURNED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return found == int.from_bytes(page[_CHECKSUM].translate(_TURNED), "big")

@@ -21,24 +21,24 @@ RATES = range(4_000, 192_001)
 """Samples per second that are taken."""
 CHANNELS = range(1, 9)
 _BUSIEST = 192_000
-"""Samples per second over all channels, on the average of the longest recording: more are only work."""
+"""Most samples per second over all channels, averaged over the longest recording."""
 _LOUDEST = 2.0**32
-"""Beyond what any number of bits stands for, and what sums of squares in float32 hold."""
+"""Greatest absolute sample: far above full scale of any format, and small enough for sums of squares in float32."""
 _BLOCK = 65_536
 _UNKNOWN = 2**62
-"""Lengths from here on stand for one that the file does not tell."""
+"""Lengths from here on mean that the file does not state its length."""
 
 
 @dataclass(frozen=True)
 class AudioLimits:
-    """What one recording may be at most: the size of its file, and its length in seconds."""
+    """Limits of one recording: bytes of its file, and length in seconds."""
 
     file_bytes: int
     seconds: float
 
 
 class Recording:
-    """A recording whose head was read and found in order. Its samples are decoded as they are asked for, once."""
+    """A recording with a valid header. `blocks` decodes its samples, once."""
 
     def __init__(self, file: soundfile.SoundFile, limits: AudioLimits) -> None:
         self._file = file
@@ -51,14 +51,15 @@ class Recording:
         """Yields the samples in order, all channels mixed into one.
 
         Raises:
-            AudioRefused: it is longer than it tells, cut off or damaged, or holds what is no sound.
+            AudioRefused: It is longer than its header says, cut off or damaged, or has samples that are not finite or
+                far too loud.
         """
         block = np.empty((_BLOCK, self.channels), np.float32)
         count = 0
         while len(found := self._next(block)):
             count += len(found)
             check_length(count, self.rate, self.channels, self._limits)
-            # NaN compares as false with everything.
+            # `not <` is also true for NaN.
             if not np.abs(found).max() < _LOUDEST:
                 raise AudioRefused("holds samples that are not numbers, or out of all proportion to [-1, 1]")
             yield found.mean(1, dtype=np.float32) if self.channels > 1 else found[:, 0].copy()
@@ -73,7 +74,7 @@ class Recording:
             found: Any = self._file.read(out=block)
         except MemoryError:
             raise
-        except Exception:  # Whatever a decoder makes of bytes that are not what they should be.
+        except Exception:  # decoders raise any kind of error for damaged files
             raise _damaged() from None
         return found
 

@@ -1,4 +1,4 @@
-"""How media are refused: in words for their caller, who sees neither a decoder's messages nor its classes."""
+"""Errors for refused media, with messages for callers instead of a decoder's own messages."""
 
 ACCEPTED = "accepted are PNG, JPEG, WebP and GIF"
 
@@ -12,4 +12,4 @@ class AudioRefused(Exception):
 
 
 class Damaged(Exception):
-    """The bytes break the rules of their format. Never leaves this package."""
+    """The bytes violate their format. Internal to this package."""

@@ -1,4 +1,4 @@
-"""What a file tells of its image before anything is decoded."""
+"""What is known of an image file before anything is decoded."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ thousand, each of a few bytes, take seconds to go through."""
 
 @dataclass(frozen=True)
 class Survey:
-    """Size and needed parts of a file.
+    """The size of an image, and the parts of its file that decoding needs.
 
     Metadata is not among the parts: it holds what decoders expand, add up or warn about, and no pixel depends on it.
     """
@@ -19,11 +19,11 @@ class Survey:
     width: int
     height: int
     parts: list[bytes | memoryview]
-    """Together a file of the same pixels."""
+    """Joined, they are a file with the same pixels."""
     exif: bytes = b""
     """The file's EXIF block as it is, or empty."""
 
 
 def too_many_pieces() -> ImageRefused:
-    """Returns the refusal of a file that is cut up finer than anybody needs."""
+    """Returns the error for a file with too many chunks, segments or blocks."""
     return ImageRefused(f"consists of more than {MOST_PIECES} pieces: save it anew, without its metadata")

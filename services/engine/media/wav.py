@@ -6,15 +6,15 @@ from services.engine.media.refusal import Damaged
 from services.engine.media.survey import MOST_PIECES
 
 _STREAMED = 0x7FFF_0000
-"""Lengths from here on stand for one that was not known: programs that write into a pipe leave such in the head."""
+"""Lengths from here on mean an unknown length: programs that write into a pipe leave such values in the header."""
 
 
 def check_whole(data: bytes) -> None:
-    """Returns if all the samples that the file speaks of are there: the decoder takes what it finds.
+    """Returns if the file has all the samples that its header states; the decoder does not check that.
 
     Raises:
-        Damaged: they are not.
-        struct.error: the file ends before them.
+        Damaged: Samples are missing.
+        struct.error: The file ends before the samples.
     """
     place = 12
     for _ in range(MOST_PIECES):

@@ -1,7 +1,7 @@
 """Computes the features of images and recordings by the model's own forward.
 
-That is run on the media and their replacements alone, up to the call of the decoder: of the embeddings given to it,
-those in the places of media are the features. So nothing has to be known of towers, projectors and how they are called.
+The forward runs on the media and their placeholder tokens only, and is stopped at the call of the decoder. The features
+are the embeddings at the media's positions, so no knowledge of towers and projectors is needed.
 """
 
 import threading
@@ -20,7 +20,7 @@ _KNOWN = {"input_ids", "inputs_embeds", "position_ids", "cache", "past_key_value
 
 
 class MoreThanEmbeddings(Exception):
-    """The decoder is given more of media than embeddings and positions. The message names it."""
+    """The decoder takes more from media than embeddings and positions. The message names these arguments."""
 
 
 class _Reached(Exception):
@@ -29,7 +29,7 @@ class _Reached(Exception):
 
 
 class MediaEncoder:
-    """Used in the thread that runs the model only."""
+    """Computes the features of media with the model's own forward. Used in the model's thread only."""
 
     def __init__(self, model: PreTrainedModel, token_ids: Sequence[int], axes: Mapping[str, int]) -> None:
         """`token_ids` are the tokens whose embeddings are replaced by features; `axes` see `batched_inputs`."""
@@ -63,7 +63,7 @@ class MediaEncoder:
         """Returns the features `[token_count, width]` of each of several media for which `alike` is equal.
 
         Raises:
-            MoreThanEmbeddings: the decoder needs more of them than features.
+            MoreThanEmbeddings: The decoder needs more from the media than features.
         """
         batch = on_device(batched_inputs(media, self._padding_id, self._axes), self._model)
         embeds = self._reach(batch)["inputs_embeds"]
@@ -75,7 +75,7 @@ class MediaEncoder:
         own = threading.get_ident()
 
         def stop(_module: object, _arguments: object, given: dict[str, Any]) -> None:
-            if threading.get_ident() == own:  # else it is a step of the engine's, between two turns of this
+            if threading.get_ident() == own:  # otherwise it is a step of the engine, while this call pauses
                 raise _Reached(given)
 
         hook = self._decoder.register_forward_pre_hook(stop, with_kwargs=True)
@@ -91,8 +91,8 @@ class MediaEncoder:
 
 
 def _tells_more(name: str, value: Any) -> bool:
-    """Returns whether an argument of the decoder holds information that is lost with the paged cache."""
-    if name == "attention_mask":  # beyond which tokens there are, it says who sees whom
+    """Returns whether an argument of the decoder has information that the paged cache would lose."""
+    if name == "attention_mask":  # beyond padding, a 4D mask says which tokens attend to which
         return value is not None and not (isinstance(value, Tensor) and value.dim() == 2)
     return name not in _KNOWN and _holds(value)
 

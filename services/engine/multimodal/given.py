@@ -1,4 +1,4 @@
-"""The inputs of media for a model's own `generate`, where sequences are run one by one."""
+"""Makes the media inputs of a model's own `generate`, for sequences that run one by one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _TOLD_ANYWAY = ("input_ids", "attention_mask")
 
 @dataclass(frozen=True)
 class GivenMedia:
-    """A Given. Media keep their pixels and samples, as each sequence encodes them when it begins or resumes."""
+    """A Given for media. They keep pixels and samples, since each sequence encodes them when it starts or resumes."""
 
     loaded: LoadedModel
     placer: MediaPlacer

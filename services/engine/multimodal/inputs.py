@@ -66,7 +66,7 @@ def _values(name: str, inputs: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
     """Returns an input of each medium that has it, with indices and counts adapted to the whole prompt."""
     inputs = [one for one in inputs if name in one]
     values, numbered = [one[name] for one in inputs], _PATCHES.get(name)
-    if numbered is None or any(numbered not in one for one in inputs):  # let go of: nobody reads the numbers
+    if numbered is None or any(numbered not in one for one in inputs):  # patches were dropped: indices are unused
         return values
     starts = accumulate((one[numbered].shape[:2].numel() for one in inputs[:-1]), initial=0)
     return [torch.where(value < 0, value, value + start) for value, start in zip(values, starts, strict=True)]
@@ -84,9 +84,9 @@ def concatenated(values: Sequence[Tensor], axis: int) -> Tensor:
 
 
 def _told_of_tokens(name: str, ids: Tensor, media: PromptMedia, processor: MediaProcessor) -> Tensor:
-    """Returns an input with a number for each token, as the processor makes it.
+    """Returns a per-token input `[1, tokens]`, as the processor makes it.
 
-    Where it does not depend on the tokens alone, tokens of media have the numbers of their medium, and others 0.
+    If it does not depend on the tokens alone, media tokens take the values of their medium, and other tokens 0.
     """
     if (by_tokens := processor.told_of(name, ids)) is not None:
         return by_tokens

@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class MediaKind(Enum):
-    """Values are those of chat templates, and of fields in the contract."""
+    """The values are the names in chat templates and in the contract."""
 
     IMAGE = "image"
     AUDIO = "audio"

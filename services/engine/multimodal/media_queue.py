@@ -26,7 +26,7 @@ class Encoder(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """The model's device."""
         ...
 
     def on_module(self, call: Callable[[], None]) -> None:
@@ -39,7 +39,7 @@ class Encoder(Protocol):
 
 
 class MediaQueue:
-    """Encodes media of several requests together, in slices of time. Used in the engine's thread only."""
+    """Encodes media of several requests in batches, in time slices between steps. Used in the engine's thread only."""
 
     def __init__(self, encoder: Encoder, cache: MediaCache) -> None:
         self._encoder = encoder

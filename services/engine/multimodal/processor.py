@@ -39,7 +39,7 @@ class MediaProcessor:
         """`processor` is that of the model with this `config`.
 
         Raises:
-            ModelRefused: it reads neither images nor recordings in prompts.
+            ModelRefused: The model reads neither images nor recordings in prompts.
         """
         self._processor = processor
         told = {kind: _placeholder(processor, kind) for kind in MediaKind if _perceives(config, kind)}
@@ -89,7 +89,7 @@ class MediaProcessor:
         return self._placeholders[kind]
 
     def shown(self, kind: MediaKind) -> str:
-        """Returns the placeholder with the tokens that must stand around it."""
+        """Returns the placeholder with the begin and end tokens that it needs."""
         if not self.manner.encloses:
             return self._placeholders[kind]
         start, end = (getattr(self._processor, f"{kind.value}_{edge}_token") for edge in ("start", "end"))
@@ -107,7 +107,7 @@ class MediaProcessor:
         """Returns a medium prepared for the model: alone, or `beside` others.
 
         Raises:
-            MediumRefused: the model does not read its size or length.
+            MediumRefused: The model cannot read a medium of its size or length.
         """
         try:
             found = self._processor(
@@ -134,7 +134,7 @@ class MediaProcessor:
         return Medium(digest, replacement, count, inputs, seconds)
 
     def laid_out(self, text: str, images: int) -> str:
-        """Returns a text with so many images as the processor changes it before it replaces the placeholders.
+        """Applies the processor's changes to a prompt's text with this many images, before replacing placeholders.
 
         Raises what a processor raises that was made for other arguments.
         """
@@ -150,7 +150,7 @@ class MediaProcessor:
         return [] if text.startswith(begins) else list(self.manner.begins)
 
     def numbered(self, replacement: str, number: int) -> str:
-        """Returns the replacement of the image with this number in a prompt; `replacement` is that of an image alone.
+        """Puts the image's number in the prompt into `replacement`, which was made for a single image.
 
         Raises what a processor raises that was made for other arguments.
         """
@@ -160,7 +160,7 @@ class MediaProcessor:
         return replacement.replace(f"{start}0{end}", f"{start}{number}{end}", 1)
 
     def joined(self, text: str) -> str:
-        """Returns a text with replaced media as the processor changes it where these touch each other or a word.
+        """Applies the processor's changes where replaced media touch each other or a word.
 
         Raises what a processor raises that was made for other arguments.
         """
@@ -170,7 +170,7 @@ class MediaProcessor:
         return re.sub(rf"{re.escape(edge)}(?=[^\s<])", f"{edge} ", text.replace(edge * 2, edge))
 
     def told_of(self, name: str, token_ids: Tensor) -> Tensor | None:
-        """Returns the input `name`, with a number for each of `[1, n]` tokens; None if it depends on more."""
+        """Returns the per-token input `name` for token ids `[1, n]`; None if it does not depend on these alone."""
         told = getattr(self._processor, f"create_{name}", None)
         return None if told is None else torch.as_tensor(told(token_ids.tolist())).to(token_ids.dtype)
 
@@ -180,7 +180,7 @@ class MediaProcessor:
         Raises what a processor raises.
         """
         images = [decoded for kind, decoded in shown if kind is MediaKind.IMAGE]
-        media: dict[str, Any] = {"images": [images]} if images else {}  # those of each text, as its chat template does
+        media: dict[str, Any] = {"images": [images]} if images else {}  # nested by text, as in `apply_chat_template`
         if sounds := [decoded for kind, decoded in shown if kind is MediaKind.AUDIO]:
             media |= {"audio": sounds, "sampling_rate": self.sampling_rate}
         asked: dict[str, Any] = {"text": [text], "return_tensors": "pt"}
@@ -192,14 +192,14 @@ class MediaProcessor:
         except ValueError:
             if not images:
                 raise
-            found = self._processor(**asked, **media | {"images": images})  # GOT-OCR2's takes them in one list alone
+            found = self._processor(**asked, **media | {"images": images})  # GOT-OCR2's takes a flat list only
         return _tensors(found)
 
     def _text_of(self, token_ids: list[int]) -> str:
-        """Returns the text of a replacement by decoding its tokens; it must be tokenized to the same again.
+        """Decodes the tokens of a replacement to a text that tokenizes to the same ids.
 
         Raises:
-            MediumRefused: there is none.
+            MediumRefused: There is no such text.
         """
         tokenizer: Any = self._processor.tokenizer
         text = tokenizer.decode(token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -212,19 +212,19 @@ class MediaProcessor:
             return {"images": [[decoded, Image.new("RGB", (1, 1))]] if beside else [decoded]}
         assert isinstance(decoded, np.ndarray)
         rate = self.sampling_rate
-        if len(decoded) > self._heard_samples:  # which it would cut off without a word
+        if len(decoded) > self._heard_samples:  # the processor would silently cut it off
             heard = self._heard_samples / rate
             raise MediumRefused(f"lasts {len(decoded) / rate:.1f} s, of which the model hears {heard:g}")
         return {"audio": [decoded], "sampling_rate": rate}
 
     @property
     def heard_seconds(self) -> float:
-        """The longest part of a recording that the processor reads, in seconds; infinite if it reads all."""
+        """The longest recording that the processor reads whole, in seconds; infinite without a limit."""
         return self._heard_samples / self.sampling_rate
 
     @cached_property
     def _heard_samples(self) -> float:
-        """The samples after which the processor cuts off a recording; infinite if it never does."""
+        """The number of samples after which the processor cuts off a recording; infinite if it never does."""
         window = getattr(self.hearing, "n_samples", None)
         if window is None:
             return math.inf
@@ -240,17 +240,17 @@ class MediaProcessor:
 
     @property
     def seeing(self) -> Any:
-        """Its image processor."""
+        """The image processor."""
         return self._processor.image_processor
 
     @property
     def hearing(self) -> Any:
-        """Its feature extractor."""
+        """The feature extractor of audio."""
         return getattr(self._processor, "feature_extractor", None) or self._processor.audio_processor
 
 
 def of_tokens(name: str) -> bool:
-    """Returns whether an input has a number for each token."""
+    """Returns whether an input has one value per token."""
     return name in ("input_ids", "attention_mask") or name.endswith("token_type_ids")
 
 
@@ -279,7 +279,7 @@ def _of_first(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _perceives(config: PretrainedConfig, kind: MediaKind) -> bool:
-    """Returns whether a model reads a kind of media: of Gemma 4 only some sizes hear, and all have the processor."""
+    """Returns whether a model reads a kind of media: some sizes of Gemma 4 read no audio but have the processor."""
     part = {MediaKind.IMAGE: "vision_config", MediaKind.AUDIO: "audio_config"}[kind]
     return getattr(config, part, kind) is not None
 
@@ -290,7 +290,7 @@ def _placeholder(processor: Any, kind: MediaKind) -> str | None:
         return None
     told = getattr(
         processor, f"{kind.value}_placeholder_token", None
-    )  # where templates write another than the model reads
+    )  # for models whose templates write another token than the model reads
     return told or getattr(processor, f"{kind.value}_token", None)
 
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LONG = 10.0
-"""A step that reads inputs may take this many times as long: their length is the caller's, and kernels may compile."""
+"""Factor on the time limit of steps that read inputs: these may be long, and kernels may be compiled."""
 
 
 class ModelThread:

@@ -13,9 +13,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 AT_ONCE = 2
-"""Tasks that run at the same time; more would take time from the model's thread on small machines."""
+"""Tasks that run at the same time. More would take CPU time from the model's thread on small machines."""
 _BEGUN = 64
-"""Tasks that may be open: a task gives way between its texts, so that one text need not wait for hundreds."""
+"""Tasks that may be started: they yield between texts, so that a short one need not wait for hundreds of texts."""
 
 
 class Preprocessing:

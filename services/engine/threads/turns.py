@@ -21,7 +21,7 @@ _TOGETHER = 256
 
 
 class _Line:
-    """A semaphore that serves waiting threads in the order in which they came."""
+    """A fair semaphore: serves waiting threads in order of arrival."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -47,13 +47,13 @@ class _Line:
         """Gives a place back."""
         with self._lock:
             if self._waiting:
-                self._waiting.popleft().set()  # whose place it is from now on
+                self._waiting.popleft().set()  # the place passes directly to that thread
             else:
                 self._free += 1
 
 
 class Turns:
-    """Lets `count` threads work at a time, first come first served, one of which may do work that cannot give way."""
+    """Lets `count` threads work at a time, first come first served. Only one may do work that cannot pause."""
 
     def __init__(self, count: int) -> None:
         self._line = _Line(count)
@@ -65,7 +65,7 @@ class Turns:
         """Waits for a turn and holds it; `give_way`, `restless` and `hold_much` release it for a while.
 
         Raises:
-            CancelledError: `given_up` says that the result is not wanted any more. The three others raise it too.
+            CancelledError: `given_up` returned True: nobody waits for the result. The other three raise it too.
         """
         self._line.take()
         _MINE.turns, _MINE.since, _MINE.given_up = self, time.monotonic(), given_up
