@@ -1,4 +1,4 @@
-// The most that a core multiplies with the instructions of the native library: sums stay in registers, nothing is read.
+// Peak multiplications of a core with the native library's instructions: sums stay in registers, no memory is read.
 
 #include "lanes.h"
 

@@ -1,4 +1,4 @@
-"""How a model's audio is written as bytes: which encodings there are, what they can hold, and what they are called."""
+"""The encodings in which a model's audio can be returned: their names, media types and sample rates."""
 
 from enum import Enum
 
@@ -17,7 +17,7 @@ class AudioEncoding(Enum):
 
     @property
     def bare(self) -> bool:
-        """Whether it is samples only, which can be sent piece by piece, rather than a file."""
+        """Whether it is raw samples, which can be streamed, rather than a file."""
         return self in _BARE
 
 
@@ -41,7 +41,7 @@ _RATES = {
     AudioEncoding.OGG_OPUS: (8000, 12_000, 16_000, 24_000, 48_000),
     AudioEncoding.MP3: (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
-"""Samples per second that a format has a number for; the others take any."""
+"""Sample rates of formats that support only some; other formats take any."""
 
 
 def check_rate(encoding: AudioEncoding, rate: int) -> None:

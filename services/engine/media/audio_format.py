@@ -1,4 +1,4 @@
-"""How a recording is written, by its bytes, and whether that is what its caller declared."""
+"""Detects the format of a recording by its bytes, and compares it with the declared media type."""
 
 from enum import Enum
 
@@ -53,10 +53,10 @@ _OTHERS = (
 
 
 def format_of(data: bytes) -> AudioFormat:
-    """Returns the format that the first bytes tell.
+    """Detects the format by the first bytes.
 
     Raises:
-        AudioRefused: they tell of none that is decoded.
+        AudioRefused: They belong to no format that is decoded.
     """
     if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
         return AudioFormat.WAV

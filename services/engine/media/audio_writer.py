@@ -1,4 +1,4 @@
-"""Samples that a model made, as bytes."""
+"""Encodes a model's audio samples as bytes."""
 
 import os
 from typing import Any
@@ -18,10 +18,10 @@ _FORMATS = {
     AudioEncoding.OGG_OPUS: ("OGG", "OPUS"),
     AudioEncoding.MP3: ("MP3", "MPEG_LAYER_III"),
 }
-"""What the library calls a format and its samples."""
+"""libsndfile's names of each format and its sample type."""
 _LOSSY = {AudioEncoding.OGG_OPUS, AudioEncoding.MP3}
 _NEVER_EMPTY = {AudioEncoding.FLAC, AudioEncoding.OGG_OPUS, AudioEncoding.MP3}
-"""Files that nobody could open if they held no sample at all."""
+"""File formats that cannot be opened if they hold no samples."""
 _BLOCK = 8192
 """Samples given to an encoder at once: some keep a copy of them on the stack."""
 
@@ -80,7 +80,7 @@ class AudioWriter:
         if self._encoding is AudioEncoding.FLOAT32:
             self._file.write(kept.astype("<f4", copy=False).tobytes())
             return
-        # The same rounding in every lossless encoding, so that they hold the same audio.
+        # The same rounding in every lossless encoding, so that all of them hold the same audio.
         whole = kept if self._encoding in _LOSSY else np.rint(kept * _FULL_SCALE).astype("<i2")
         if self._sound is None:
             self._file.write(whole.tobytes())

@@ -1,4 +1,4 @@
-"""Samples without a file around them: what they are is told by their media type alone."""
+"""Raw samples without a file format: only their media type describes them."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _G711 = ("audio/pcmu", "audio/pcma")
 
 @dataclass(frozen=True)
 class BareFormat:
-    """What bare samples are."""
+    """The format of raw samples."""
 
     samples: str
     """PCM_16, FLOAT, ULAW or ALAW."""
@@ -31,7 +31,7 @@ class BareFormat:
 
 
 def bare_format(media_type: str) -> BareFormat | None:
-    """Returns what a media type tells of bare samples, or None if it is not that of any.
+    """Parses a media type of raw samples; None for other media types.
 
     Samples of more than 8 bits are little-endian, as in the rest of the contract, unless `endianness=big-endian` is
     among the parameters; RFC 2586 has them the other way round, and hardly anybody follows it.

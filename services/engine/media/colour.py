@@ -1,4 +1,4 @@
-"""From the colours of a file to red, green and blue of 8 bits each."""
+"""Converts the colours of a file to 8-bit RGB."""
 
 import numpy as np
 from PIL import Image

@@ -10,7 +10,7 @@ _GRAPHIC_CONTROL = 0xF9
 
 
 def survey(data: bytes) -> Survey:
-    """Returns what comes before the first frame's data.
+    """Reads the blocks before the first frame's data.
 
     The size is the screen's, widened to what the frame covers, as browsers do. Comments and the like are left out.
 

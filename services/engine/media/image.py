@@ -48,7 +48,7 @@ _MUCH = 1 << 22
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What one image may be at most: the size of its file, its pixels, and its longer side in pixels.
+    """Limits of one image: bytes of its file, number of pixels, and its longer side in pixels.
 
     Above 178 million pixels Pillow's own decoder refuses WebP, whatever is allowed here.
     """
@@ -56,7 +56,7 @@ class ImageLimits:
     file_bytes: int
     pixels: int
     side: int = 32_767
-    """What is longer than that is a bomb of one line, whatever its area."""
+    """Limits images that are one row of very many pixels, whatever their area."""
 
 
 def decode_image(data: bytes, media_type: str, limits: ImageLimits) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Which format an image has, by its bytes, and whether that is what its caller declared."""
+"""Detects the format of an image by its bytes, and compares it with the declared media type."""
 
 from enum import Enum
 
@@ -7,7 +7,7 @@ from services.engine.media.refusal import ACCEPTED, ImageRefused
 
 
 class ImageFormat(Enum):
-    """The formats that are decoded, by the names people use."""
+    """The formats that are decoded, by their usual names."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -50,10 +50,10 @@ _OTHERS = (
 
 
 def format_of(data: bytes) -> ImageFormat:
-    """Returns the format that the first bytes tell.
+    """Detects the format by the first bytes.
 
     Raises:
-        ImageRefused: they tell of none that is decoded.
+        ImageRefused: They belong to no format that is decoded.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return ImageFormat.PNG

@@ -16,11 +16,11 @@ _NEEDED_METADATA = {_APP0: b"JFIF\0", _APP14: b"Adobe"}
 _EXIF = b"Exif\0\0"
 
 MOST_SCANS = 64
-"""Passes over the whole image. Progressive files have about ten; thousands of empty ones fit in a small file."""
+"""Most scans (passes over the whole image). Progressive files have about ten; small files can hold thousands."""
 
 
 def survey(data: bytes) -> Survey:
-    """Returns what the segments tell, up to the image's end: what is appended to a photograph is left out.
+    """Reads the segments up to the end of the image; data appended after it is left out.
 
     Raises:
         Damaged: a segment is cut off, or the image's head or data are lacking.

@@ -1,4 +1,4 @@
-"""How a camera was held: the orientation tag of EXIF."""
+"""Reads and applies the orientation tag of EXIF."""
 
 import struct
 
@@ -20,7 +20,7 @@ _UPRIGHT = {
 
 
 def orientation(exif: bytes) -> int:
-    """Returns the orientation an EXIF block tells, 1 to 8; 1, which changes nothing, where it tells none or is broken.
+    """Returns the orientation in an EXIF block, 1 to 8; 1 (upright) if there is none or the block is broken.
 
     Read here, as Pillow warns of broken blocks, which a process counts and prints, and takes a tag of XMP in its place.
     """
@@ -36,7 +36,7 @@ def orientation(exif: bytes) -> int:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Returns the image as it was seen."""
+    """Returns the image turned upright."""
     method = _UPRIGHT.get(orientation)
     return image if method is None else image.transpose(method)
 

@@ -1,4 +1,4 @@
-"""An image that a model made, as a file."""
+"""Encodes a model's output image as a file."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,7 +14,7 @@ from services.engine.threads.turns import restless
 
 DEFAULT_TYPE = "image/png"
 LARGE = 1 << 22
-"""Pixels from which on a PNG takes half a second or more to be written."""
+"""Pixels from which encoding a PNG takes half a second or more."""
 _ACCEPTED = "must be image/png, image/jpeg or image/webp"
 
 

@@ -13,10 +13,10 @@ _NEEDED = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 
 
 def survey(data: bytes) -> Survey:
-    """Returns what the chunks tell. Compressed metadata is passed over, never expanded.
+    """Reads the chunks. Compressed metadata is skipped and never decompressed.
 
     Raises:
-        Damaged: a chunk is cut off or its checksum wrong, or `IHDR` is not the first and only one of its kind.
+        Damaged: A chunk is cut off or has a wrong checksum, or `IHDR` is not the first chunk and the only one.
         ImageRefused: there are too many chunks.
         struct.error: the file ends within a chunk's head, or without `IEND`.
     """
