@@ -111,7 +111,7 @@ def test_experts_that_are_wrong_for_one_row_are_left_out_with_the_reason(
     assert "GpuExperts" not in substitutions.counts()
     (record,) = caplog.records
     assert record.getMessage().startswith("GpuExperts is left out for NarrowExperts")
-    assert "for one row alone" in record.getMessage()
+    assert "for a single row" in record.getMessage()
 
 
 def test_a_kernel_of_one_row_that_fails_takes_out_all_at_the_latest_check(

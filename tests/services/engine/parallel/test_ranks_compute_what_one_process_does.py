@@ -73,7 +73,7 @@ def adapter_of(base: Path) -> Path:
     for name, module in model.named_modules():
         if name.endswith(".experts"):
             for place, weight in ((f"{name}.base_layer", module.gate_up_proj), (name, module.down_proj)):
-                shape, rank = (weight.shape[1], weight.shape[2]), 2 * weight.shape[0]
+                shape, rank = (weight.shape[1], weight.shape[2]), 4 * weight.shape[0]
                 trained |= pair(f"{place}.lora_A.weight", f"{place}.lora_B.weight", shape, rank)
     trained["model.embed_tokens.token_adapter.trainable_tokens_delta"] = torch.randn(2, model.config.hidden_size)
     told = {"target_parameters": ["experts.gate_up_proj", "experts.down_proj"], "trainable_token_indices": [7, 301]}
