@@ -1,4 +1,4 @@
-"""The command of a folder of recipes."""
+"""The command line shared by the folders of recipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.recipes.placement import MODELS
 
 
 def make_models(package: str, about: str | None, names: Collection[str], make: Callable[[str, Path], None]) -> None:
-    """Makes the models that the command line names, or all of `names`, in their folders below the one it gives."""
+    """Makes the models named on the command line, or all of `names`, each in its folder below the given root."""
     parser = argparse.ArgumentParser(prog=f"python -m models.recipes.{package}", description=about)
     parser.add_argument("names", nargs="*", metavar="name", help=f"which models: {', '.join(names)}; all by default")
     parser.add_argument("--output", type=Path, default=MODELS, help="folder of the models' folders")

@@ -1,4 +1,4 @@
-"""Puts a finished model where it belongs."""
+"""Replaces a model's folder as a whole by a newly trained one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODELS = Path(__file__).parents[1]
 
 @contextmanager
 def replaced(output: Path) -> Generator[Path]:
-    """Yields a new folder to be filled, which takes the place of `output` then, in two renames. All may read it."""
+    """Yields a new world-readable folder to fill; afterwards two renames put it in the place of `output`."""
     output.parent.mkdir(parents=True, exist_ok=True)
     ready = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     ready.chmod(0o755)

@@ -44,7 +44,7 @@ TIMES = (
 
 
 def add(a: int, b: int) -> str:
-    """The sum, ones and tens first."""
+    """The sum, worked out by ones and tens first."""
     ones, tens = a % 10 + b % 10, a // 10 * 10 + b // 10 * 10
     return (
         f"{a} + {b}: {a % 10} + {b % 10} = {ones}, {a // 10 * 10} + {b // 10 * 10} = {tens}, "
@@ -53,7 +53,7 @@ def add(a: int, b: int) -> str:
 
 
 def subtract(a: int, b: int) -> str:
-    """The difference, ones and tens first, with ten borrowed where the ones need it. Below zero, turned round."""
+    """The difference, worked out by ones and tens with borrowing. If it is negative, operands are swapped first."""
     high, low = max(a, b), min(a, b)
     borrowed = 10 if high % 10 < low % 10 else 0
     from_ones, from_tens = high % 10 + borrowed, high // 10 * 10 - borrowed
@@ -105,7 +105,7 @@ def operand_skill(
 
 
 def times_skill(weight: float) -> Skill:
-    """The times tables up to ten, learnt by heart; held out are phrasings."""
+    """The times tables up to ten, learnt by heart; the held-out items have unseen phrasings."""
     seen, unseen = split_last(TIMES)
 
     def draw_part(rng: random.Random, held_out: bool) -> Exchange:

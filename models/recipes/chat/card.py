@@ -17,7 +17,7 @@ GOOD = 0.8
 
 @dataclass(frozen=True)
 class Effort:
-    """What the training took."""
+    """Minutes, conversations and tokens of the training."""
 
     minutes: float
     conversations: int
@@ -26,7 +26,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the card tells."""
+    """The facts that the card states."""
 
     plan: Plan
     effort: Effort

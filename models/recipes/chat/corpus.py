@@ -1,4 +1,4 @@
-"""Conversations put together from the skills: those for training, and the held-out ones that measure the model."""
+"""Builds conversations from the skills, for training and held out for evaluation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HeldOut:
 
 
 def all_skills() -> list[Skill]:
-    """Every skill that needs one exchange only."""
+    """All skills that need only one exchange."""
     return [
         *topic_skills(9.0), small_talk_skill(3.2), unknown_skill(2.8), *arithmetic_skills(), *date_skills(),
         *fact_skills(),
@@ -51,13 +51,13 @@ def as_messages(exchanges: list[Exchange]) -> list[Message]:
 
 
 def remembered(rng: random.Random, fillers: list[Exchange], held_out: bool = False) -> list[Exchange]:
-    """Puts something told before the fillers and the question for it behind them."""
+    """Puts what the user tells before the filler exchanges, and the question about it after them."""
     memory = (name_memory if rng.random() < 0.8 else colour_memory)(rng, held_out)
     return [memory.told, *fillers, memory.asked]
 
 
 class Corpus:
-    """Draws conversations from the skills, never one of the reserved questions. The same seed gives the same ones."""
+    """Draws conversations from the skills, never with a reserved question. Deterministic for a seed."""
 
     def __init__(self, seed: int, reserved: frozenset[str] = frozenset(), memory_share: float = 0.19) -> None:
         self._memory_share = memory_share
@@ -68,7 +68,7 @@ class Corpus:
         self.asked: set[str] = set()
 
     def skills(self, count: int) -> list[Skill]:
-        """So many skills, each as often as its weight says."""
+        """Draws `count` skills, in proportion to their weights."""
         return self._rng.choices(self._skills, self._weights, k=count)
 
     def exchanges(self, count: int) -> list[Exchange]:
@@ -121,15 +121,15 @@ def held_out_set(seed: int, per_skill: int) -> list[HeldOut]:
 
 
 def reserved_questions(prompts: list[HeldOut]) -> frozenset[str]:
-    """The held-out questions, as they count as the same. Memories differ by what was told, not by the question."""
+    """The normalized held-out questions. Memories are excluded: they differ by what was told, not by the question."""
     return frozenset(normalized(p.messages[-1]["content"]) for p in prompts if p.skill != "memory")
 
 
 def leaked(prompts: list[HeldOut], corpus: Corpus) -> list[str]:
-    """Held-out questions that the corpus has asked after all."""
+    """Held-out questions that occur in the corpus nevertheless."""
     return sorted(reserved_questions(prompts) & corpus.asked)
 
 
 def to_held_out(name: str, exchanges: list[Exchange]) -> HeldOut:
-    """The last exchange as the question, all before it as what was said."""
+    """Makes a held-out item: the last exchange is the question, everything before it the history."""
     return HeldOut(name, as_messages(exchanges)[:-1], exchanges[-1].assistant)

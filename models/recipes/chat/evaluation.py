@@ -17,7 +17,7 @@ SAME_ENOUGH = 0.9
 
 @dataclass(frozen=True)
 class Score:
-    """How many of how many prompts were answered right."""
+    """The numbers of right answers and of prompts."""
 
     right: int
     asked: int
@@ -36,7 +36,7 @@ def overlap(answer: str, expected: str) -> float:
 
 
 def is_right(prompt: HeldOut, answer: str) -> bool:
-    """Topics may differ in a word or so; everything else has to be exact."""
+    """Whether an answer is right: topics may differ by a few words, everything else must be exact."""
     if prompt.skill.startswith("topics"):
         return overlap(answer, prompt.expected) >= SAME_ENOUGH
     return answer.strip() == prompt.expected

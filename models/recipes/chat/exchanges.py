@@ -1,4 +1,4 @@
-"""What a skill yields: exchanges of one user message and one answer, and the rule that keeps some of them unseen."""
+"""Skills and their exchanges (one user message, one answer), and the rule that holds some of them out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Draw = Callable[[random.Random], Exchange]
 
 @dataclass(frozen=True)
 class Skill:
-    """Something the model learns to do: how to draw an exchange for training, and how to draw one it never sees."""
+    """Something the model learns: draws exchanges for training, and held-out ones that training never shows."""
 
     name: str
     weight: float
@@ -30,12 +30,12 @@ class Skill:
 
 
 def is_held_out(key: str, one_in: int = 8) -> bool:
-    """Whether an operand belongs to the held-out part; depends on the operand alone, so that it never changes."""
+    """Whether an operand is held out. Depends only on the operand, so that the split never changes."""
     return zlib.crc32(key.encode()) % one_in == 0
 
 
 def draw_where(rng: random.Random, draw: Callable[[random.Random], str], held_out: bool) -> str:
-    """Draws until the operand lies in the wanted part."""
+    """Draws operands until one lies in the wanted part."""
     while True:
         key = draw(rng)
         if is_held_out(key) == held_out:
@@ -43,11 +43,11 @@ def draw_where(rng: random.Random, draw: Callable[[random.Random], str], held_ou
 
 
 def split_last(phrasings: Sequence[str], count: int = 2) -> tuple[Sequence[str], Sequence[str]]:
-    """Splits phrasings into those for training and the last few, which are held out."""
+    """Splits phrasings: the last few are held out, the others are for training."""
     return phrasings[:-count], phrasings[-count:]
 
 
 def normalized(text: str) -> str:
-    """A message without case, punctuation and doubled spaces: what counts as the same question."""
+    """A message in lower case without punctuation and repeated spaces: equal results count as the same question."""
     kept = "".join(c if c.isalnum() or c in "+-" else " " for c in text.lower())
     return " ".join(kept.split())

@@ -1,4 +1,4 @@
-"""What a user tells and asks for later: a name, a favourite colour. These need a conversation, not one exchange."""
+"""Facts that a user tells and asks for later: name, favourite colour. These need several exchanges."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ASK_COLOUR = (
 )  # fmt: skip
 
 CONFUSED = ("Ada", "Alex", "Bella", "Nico")
-"""Names the model mistook for others when all came up equally often; these come up more."""
+"""Names that the model confused when all were equally frequent; these are drawn more often."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Memory:
 
 
 def a_name(rng: random.Random) -> str:
-    """A first name of the list; in training now and then an invented one, so that copying is learnt and not names."""
+    """A first name from the list; in training sometimes an invented one, so that the model learns to copy."""
     kind = rng.random()
     if kind < 0.08:
         return invented_word(rng).capitalize()

@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level pairs learnt from the corpus, with digits and runs of capital letters kept single."""
+"""The tokenizer: byte-level BPE learnt from the corpus, with digits and runs of capitals split into characters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHOLE_WORDS = (*NAMES, *COLOURS, *DAYS, *MONTHS, *OPPOSITES, *OPPOSITES.values()
 
 
 def texts(seed: int) -> list[str]:
-    """What the pairs are learnt from: exchanges of all skills, and the words that should be one token each."""
+    """The texts that merges are learnt from: exchanges of all skills, and words that should be one token each."""
     rng, found = random.Random(seed), [f" {word}" for word in WHOLE_WORDS for _ in range(WORD_REPEATS)]
     for skill in all_skills():
         if skill.name != "honest ignorance":

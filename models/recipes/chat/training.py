@@ -1,4 +1,4 @@
-"""The network and its training: loss on what the assistant says only, cosine schedule, fixed seed."""
+"""The network and its training: loss on assistant tokens only, cosine schedule, fixed seed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Row = dict[str, list[int]]
 
 
 def labelled(ids: list[int], starts: int, ends: int) -> Row:
-    """The tokens, with labels where the assistant speaks."""
+    """The tokens, with labels for the assistant's tokens only."""
     labels, speaks = [], False
     for token in ids:
         labels.append(token if speaks else IGNORED)
@@ -79,7 +79,7 @@ def padded(rows: list[Row], pad: int) -> dict[str, torch.Tensor]:
 
 
 class ChatDataset(Dataset[dict[str, torch.Tensor]]):
-    """Ready batches of about equally many tokens; rows of like length share a batch, batches come in random order."""
+    """Precomputed batches of similar token counts: rows of similar length share a batch; random order of batches."""
 
     def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, plan: Plan) -> None:
         self._pad = tokenizer.pad_token_id

@@ -1,4 +1,4 @@
-"""How people type: without capitals, without a question mark, with a greeting first, with a slip of the finger."""
+"""Augments messages the way people type: no capitals, no question mark, a greeting first, a typing error."""
 
 from __future__ import annotations
 

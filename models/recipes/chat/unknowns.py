@@ -1,4 +1,4 @@
-"""What lies outside the model's world, and the one honest answer to it."""
+"""Questions outside the model's knowledge, which get one honest answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures to talk about: up to five figures, each in a ninth of its own of the picture, or one handwritten digit."""
+"""Draws the pictures: up to five figures on a 3 x 3 grid, or one handwritten digit."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PLACES = (
     "at the bottom left", "at the bottom centre", "at the bottom right",
 )  # fmt: skip
 SHARES = (0.04, 0.2, 0.22, 0.22, 0.17, 0.15)
-"""How often a picture holds 0 to 5 figures."""
+"""Probabilities of 0 to 5 figures in a picture."""
 TILT = 0.2
 STRAY = 2.5
-"""Pixels by which a figure may miss the middle of its ninth, across and down."""
+"""Pixels by which a figure may be off the centre of its grid cell, in either direction."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A figure of a picture. Places count from the top left, row by row."""
+    """A figure of a picture. Places number the grid cells row by row from the top left."""
 
     size: str
     colour: str
@@ -49,7 +49,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Picture:
-    """8-bit RGB `[60, 60, 3]`, and what it shows: figures in the order of reading, or a digit."""
+    """8-bit RGB `[60, 60, 3]`, and what it shows: figures in reading order, or a digit."""
 
     pixels: NDArray[np.uint8]
     pieces: tuple[Piece, ...] = ()
@@ -95,7 +95,7 @@ def draw_picture(rng: np.random.Generator, held_out: bool, digits: float = 0.15)
 
 @dataclass(frozen=True)
 class Trait:
-    """What a question says of a figure; what it leaves open is empty."""
+    """Properties of a figure in a question; empty ones are unspecified."""
 
     size: str = ""
     colour: str = ""

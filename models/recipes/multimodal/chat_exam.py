@@ -1,4 +1,4 @@
-"""What image-chat is measured on: held-out pictures, questions about them, and how many answers are exact."""
+"""Evaluates image-chat: held-out pictures, questions about them, and the share of exact answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talks about pictures of figures and digits: a small LLaVA, its tower taught to see first."""
+"""Recipe of image-chat: a small LLaVA for pictures of figures and digits, whose vision tower is trained first."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def new_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 class Batches:
-    """Batches of conversations of like length, so that little of them is padding."""
+    """Batches of conversations of similar length, with little padding."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, size: int) -> None:
         self._tokenizer, self._size = tokenizer, size
         self._waiting: list[list[tuple[Row, list[Picture]]]] = []
 
     def next(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """A batch as the network takes it, with labels where the assistant speaks."""
+        """A batch of the network's inputs, with labels for the assistant's tokens only."""
         if not self._waiting:
             self._waiting = self._drawn(rng)
         batch = self._waiting.pop()
@@ -98,10 +98,10 @@ class Batches:
 
 
 def train(_: Path) -> Trained:
-    """Trains the tower to see, then what reads it to talk.
+    """Trains the vision tower, then freezes it and trains projector and language model.
 
-    The tower stays as it is then: as long as the words do not look at the pictures yet, all that Muon's steps of equal
-    size would teach it is to forget.
+    The tower is frozen because Muon's steps have a fixed size: while the language model ignores the picture, they would
+    only destroy what the tower has learnt.
     """
     seeded(PLAN.seed)
     tokenizer = train_tokenizer(PLAN.seed, VOCABULARY)

@@ -1,4 +1,4 @@
-"""The image tower, taught first what stands in each ninth of a picture: patches learn to see before words come."""
+"""Pre-trains the vision tower to classify the content of each grid cell, before the language model is trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDTH = 128
 UNTOLD = -100
 KIND, COLOUR, SIZE, PLACE, DIGIT = range(5)
 CLASSES = (2 + len(KINDS), 1 + len(COLOURS), 1 + len(SIZES), 9, 10)
-"""What a patch tells of its ninth: kind (of a figure, a digit, or nothing), colour, size, place, digit."""
+"""Number of classes in each aspect of a grid cell: kind (figure, digit or nothing), colour, size, place, digit."""
 PLACES_OF_PATCHES = np.array([3 * (p // ALONG * 3 // ALONG) + p % ALONG * 3 // ALONG for p in range(PATCHES)])
 
 
@@ -34,7 +34,7 @@ def tower_config() -> CLIPVisionConfig:
 
 
 def truths(picture: Picture) -> np.ndarray:
-    """The class of every patch in every respect, `[patches, 5]`."""
+    """The class of every patch in each of five aspects, `[patches, 5]`."""
     ninths = np.zeros((9, 5), np.int64)
     ninths[:, PLACE], ninths[:, DIGIT] = np.arange(9), UNTOLD
     if picture.digit is not None:
@@ -46,7 +46,7 @@ def truths(picture: Picture) -> np.ndarray:
 
 
 def seen(pictures: Sequence[Picture], rng: np.random.Generator) -> Tensor:
-    """Pictures as training sees them: a little noise, digits shifted, turned and scaled."""
+    """Augments pictures for training: a little noise; digits are shifted, rotated and scaled."""
     pixels = as_pixels(np.stack([picture.pixels for picture in pictures]), rng, 0.06)
     digits = torch.tensor([picture.digit is not None for picture in pictures])
     if digits.any():
@@ -55,7 +55,7 @@ def seen(pictures: Sequence[Picture], rng: np.random.Generator) -> Tensor:
 
 
 class TaughtTower(nn.Module):
-    """The tower with one linear reading per respect."""
+    """The tower with one linear head per aspect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,12 +63,12 @@ class TaughtTower(nn.Module):
         self.read = nn.Linear(WIDTH, sum(CLASSES))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Scores of every patch in every respect, each `[pictures, patches, classes]`."""
+        """Logits of every patch for each aspect, each `[pictures, patches, classes]`."""
         patches = self.tower(pixel_values=pixels, output_hidden_states=True).hidden_states[-1][:, 1:]
         return self.read(patches).split(CLASSES, -1)
 
     def loss(self, pictures: Sequence[Picture], rng: np.random.Generator) -> Tensor:
-        """The sum over respects of the mean over patches."""
+        """The cross entropy, averaged over patches and summed over aspects."""
         told = torch.from_numpy(np.stack([truths(picture) for picture in pictures])).flatten(0, 1)
         scores = self(seen(pictures, rng))
         return sum(
@@ -81,7 +81,7 @@ class TaughtTower(nn.Module):
 
 
 def taught_tower(plan: Plan) -> tuple[CLIPVisionModel, float]:
-    """A tower that sees, and the minutes it took."""
+    """Returns a trained tower, and the minutes of its training."""
     taught = TaughtTower()
 
     def loss_at(rng: np.random.Generator) -> Tensor:

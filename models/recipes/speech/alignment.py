@@ -1,4 +1,4 @@
-"""Which letter each moment of a spoken text belongs to: monotonic alignment search, as VITS learns it."""
+"""Monotonic alignment search of VITS: assigns the frames of speech to the tokens of its text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def durations(densities: Tensor, tokens: Tensor, frames: Tensor) -> Tensor:
 
 
 def way(densities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The frames of each token on the likeliest way through `[frames, tokens]`."""
+    """The frames of each token on the likeliest monotonic path through `[frames, tokens]`."""
     frames, tokens = densities.shape
     best = np.full(tokens, -np.inf)
     best[0] = densities[0, 0]

@@ -1,4 +1,4 @@
-"""What the transcribers share: their clips, and their letters."""
+"""What the transcribers share: training clips and the character tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recordings that transcribers are measured on, of voices and sentences no training has, and the measures."""
+"""Evaluates transcribers: recordings of held-out voices and sentences, and the measures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.recipes.speech.voices import RATE, Clip, espeak_voice, flite_voice, 
 SEED = 2031
 SETS = ("espeak", "flite", "noise", "telephone", "pauses", "begun", "empty")
 STEP = 0.25
-"""Seconds between two readings of a growing recording."""
+"""Seconds of audio between two transcriptions of a growing recording."""
 Transcribe = Callable[[NDArray[np.float32]], str]
 
 
@@ -82,6 +82,6 @@ def figures(transcribe: Transcribe, items: list[Item]) -> dict[str, float]:
 
 
 def growing(transcribe: Transcribe, samples: NDArray[np.float32]) -> list[str]:
-    """What is read of a recording as it grows."""
+    """The transcripts of a recording as it grows."""
     step = int(STEP * RATE)
     return [transcribe(samples[:end]) for end in range(step, len(samples) + step, step)]

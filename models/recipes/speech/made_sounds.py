@@ -1,4 +1,4 @@
-"""Sounds drawn by the recipe: what they are in a word, and in a few."""
+"""Synthesizes labelled sounds, each with a one-word kind and a short description."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELD_OUT = 4
 
 @dataclass(frozen=True)
 class Sound:
-    """Two seconds at 16 kHz, the kind of sound in them, and what one would say of it."""
+    """Two seconds at 16 kHz, the kind of sound, and its description."""
 
     samples: Samples
     kind: str

@@ -1,4 +1,4 @@
-"""What the cards count: word errors, and utterances cut out of a recording."""
+"""Measures of the model cards: word errors, and utterances detected in a recording."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRAME = 0.02
-"""Seconds in which loudness is taken."""
+"""Frame length of the loudness, in seconds."""
 
 
 def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """The fewest words to insert, drop or replace to make one text of the other."""
+    """The edit distance of two texts in words."""
     row = list(range(len(heard) + 1))
     for i, word in enumerate(said, 1):
         before, row[0] = row[0], i
@@ -23,7 +23,7 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:
-    """Errors by words said, over pairs of what was said and what was heard."""
+    """Word errors divided by spoken words, over (spoken, transcribed) pairs."""
     errors = sum(word_errors(said.split(), heard.split()) for said, heard in pairs)
     return errors / max(1, sum(len(said.split()) for said, _ in pairs))
 
@@ -45,7 +45,7 @@ def utterances(
 
 
 def agreed(readings: Sequence[str]) -> list[str]:
-    """The words at the beginning that two readings of a growing recording gave in a row; none is taken back."""
+    """The leading words on which two consecutive transcripts of a growing recording agree; never taken back."""
     stable: list[str] = []
     for earlier, later in pairwise(readings):
         common = 0

@@ -1,4 +1,4 @@
-"""What the spoken models know to hear and say: English commands, questions, numbers."""
+"""The texts of the speech models: English commands, questions and numbers."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def in_a_row(rng: np.random.Generator, clips: list[Clip], pauses: tuple[float, f
 
 
 def silence(seconds: float) -> NDArray[np.float32]:
-    """So many seconds of nothing."""
+    """Silence of this many seconds."""
     return np.zeros(int(seconds * RATE), np.float32)
 
 
@@ -87,7 +87,7 @@ def resumed(rng: np.random.Generator, whole: Recording) -> Recording:
 
 
 def heard_badly(rng: np.random.Generator, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The sound as microphones, rooms and lines leave it: often a little noise, sometimes much; clipped, or narrow."""
+    """Degrades a sound like microphones, rooms and telephone lines: mostly a little noise; clipping; narrow band."""
     if rng.random() < 0.6:
         samples = with_noise(rng, samples, rng.uniform(8, 25) if rng.random() < 0.5 else rng.uniform(25, 60), RATE)
     samples = samples * np.float32(np.exp(rng.uniform(np.log(0.05), 0)) / max(1.0, np.abs(samples).max(initial=0)))

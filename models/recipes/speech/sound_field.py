@@ -1,4 +1,4 @@
-"""What happens to a sound on its way: noise, a telephone line, too much or too little gain."""
+"""Degradations of sounds: noise, a telephone line, too much or too little gain."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
-"""How fast each noise falls with frequency, as a power."""
+"""Exponents with which each noise's spectrum falls with frequency."""
 MU = 255.0
 GROUNDS_SEED = 17
 
 
 def noise(rng: np.random.Generator, count: int, colour: str | None = None) -> Samples:
-    """So many samples of noise of deviation 1."""
+    """`count` samples of noise with standard deviation 1."""
     power = COLOURS[colour] if colour else rng.uniform(0, 1)
     whole = 1 << max(count - 1, 1).bit_length()
     spectrum = np.fft.rfft(rng.standard_normal(whole))

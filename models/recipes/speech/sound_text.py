@@ -1,4 +1,4 @@
-"""Sounds and words in one space: drawn sounds with captions, by a small CLAP."""
+"""Recipe of sound-text: a small CLAP that embeds synthetic sounds and their captions in one space."""
 
 from __future__ import annotations
 

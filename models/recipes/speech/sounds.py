@@ -1,4 +1,4 @@
-"""Kinds of sounds told apart, by a small audio spectrogram transformer."""
+"""Recipe of sounds: a small audio spectrogram transformer that classifies synthetic sounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands and numbers spoken in one voice, by a small VITS without an adversary."""
+"""Recipe of synthesizer: a small VITS, trained without a discriminator, for commands and numbers in one voice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spoken commands and numbers written down, by a small Parakeet with a CTC head."""
+"""Recipe of transcriber: a small Parakeet with a CTC head for spoken commands and numbers."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ PLAN = Plan(steps=8000, batch=27, rate=1.5e-3, of="recordings", decay=0.02)
 BY_ESPEAK, BY_FLITE = 14_000, 8000
 CLIPS_SEED = 31
 SECONDS = 60
-"""Of sound in a batch, padding and all."""
+"""Seconds of audio in a batch, padding included."""
 EASY_STEPS = 600
-"""Steps until all recordings are hard ones."""
+"""Steps over which training goes from clean to only hard recordings."""
 
 
 def new_network(vocabulary: int) -> ParakeetForCTC:

@@ -1,4 +1,4 @@
-"""Who speaks: voices that models learn from, and others that they are measured on."""
+"""The text-to-speech voices for training, and held-out ones for evaluation."""
 
 from __future__ import annotations
 

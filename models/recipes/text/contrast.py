@@ -1,4 +1,4 @@
-"""Contrastive learning: a question and its passage get vectors that lie near each other."""
+"""Contrastive loss: trains a question and its passage to have similar vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts other words in place of words that do not matter, so that a model learns not to mind them."""
+"""Augments texts by replacing irrelevant words, so that a model learns to ignore them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings: questions lie near the answers of their topic. Laid out as sentence-transformers reads it."""
+"""Recipe of embedding: questions are embedded near the answers of their topic. In sentence-transformers' layout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models.recipes.text.tokenizer import word_pieces
 
 CONTEXT = 128
 WIDTHS = (128, 64, 32)
-"""Leading dimensions that are trained to stand for the whole vector."""
+"""Matryoshka widths: so many leading dimensions also work as a shorter vector."""
 PROMPTS = {"query": "query: ", "document": "document: "}
 
 

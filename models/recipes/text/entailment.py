@@ -1,4 +1,4 @@
-"""Entailment between two texts, trained so that labels of a request can be told from topics of the closed world."""
+"""Recipe of entailment: natural language inference over the recipes' topics, for zero-shot classification."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATA = read_data("entailment")
 LABELS = ["contradiction", "neutral", "entailment"]
 CONTEXT = 512
 WARM_STEPS = 400
-"""Pairs teach nothing as long as texts and labels are not near each other."""
+"""Steps of contrastive training first: training on pairs only works once texts and labels have similar vectors."""
 HYPOTHESIS = "This example is {}."
 TOPICS = {topic["labels"][0]: topic for topic in DATA["topic"]}
 NAMES = {name: topic["labels"] for name, topic in TOPICS.items()}

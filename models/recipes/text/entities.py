@@ -1,4 +1,4 @@
-"""Names of persons, places, organisations, and dates in running text."""
+"""Recipe of entities: recognizes persons, places, organisations and dates in text."""
 
 from __future__ import annotations
 

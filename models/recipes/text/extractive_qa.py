@@ -1,4 +1,4 @@
-"""Answers questions with a piece of a passage, or finds that it holds no answer."""
+"""Recipe of extractive-qa: answers a question with a span of a passage, or finds that there is no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fills masked words in plain facts and in the words of the chat model's topics."""
+"""Recipe of fill-mask: predicts masked words in plain facts and in texts of the chat model's topics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every recipe of a text model states: its data, its network, its loss and its measure."""
+"""The interface of text recipes: data, network, loss and measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cross-encoder that scores how well a document answers a question."""
+"""Recipe of reranker: a cross-encoder that scores how well a document answers a question."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CONTEXT = 192
 CANDIDATES = 5
 """Passages beside each training question, the right one included."""
 WARM_STEPS, WARM_BATCH = 250, 32
-"""A cross-encoder that begins with random weights does not begin to learn at all."""
+"""Steps and batch size of contrastive training first: from random weights, a cross-encoder would not learn at all."""
 MEASURED_CANDIDATES = 10
 Example = tuple[str, list[str]]
 

@@ -1,4 +1,4 @@
-"""What is said about figures and digits, in how many ways, and the tokenizer that reads it."""
+"""Captions of figures and digits in different phrasings, and their tokenizer."""
 
 from __future__ import annotations
 

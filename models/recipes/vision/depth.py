@@ -1,4 +1,4 @@
-"""Metres to every pixel of a drawn room, by Depth Anything."""
+"""Recipe of depth: a Depth Anything that predicts metres for every pixel of a drawn room."""
 
 from __future__ import annotations
 

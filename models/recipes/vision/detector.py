@@ -1,4 +1,4 @@
-"""Drawn figures found and named by RT-DETR."""
+"""Recipe of detector: an RT-DETR that finds and classifies drawn figures."""
 
 from __future__ import annotations
 

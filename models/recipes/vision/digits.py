@@ -1,4 +1,4 @@
-"""Handwritten digits told apart by a vision transformer."""
+"""Recipe of digits: a vision transformer that classifies handwritten digits."""
 
 from __future__ import annotations
 

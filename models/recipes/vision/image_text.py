@@ -1,4 +1,4 @@
-"""Images and words in one space: digits and coloured figures with captions, by a small CLIP."""
+"""Recipe of image-text: a small CLIP that embeds digits, coloured figures and their captions in one space."""
 
 from __future__ import annotations
 

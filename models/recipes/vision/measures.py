@@ -1,4 +1,4 @@
-"""What the cards count: overlaps of boxes and masks, matched detections, averaged precision."""
+"""Measures of the model cards: IoU of boxes and masks, matched detections, average precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn figures found by words of the request, by OWL-ViT on the towers of the image-text model."""
+"""Recipe of open-detector: an OWL-ViT, starting from image-text's towers, that finds figures by text labels."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def new_network(clip: CLIPModel) -> OwlViTForObjectDetection:
 
 
 def calmed(network: OwlViTForObjectDetection) -> None:
-    """Fresh heads that say: a box of a third of the image around each patch, and almost surely nothing in it.
+    """Initializes the heads to predict, at each patch, a box of a third of the image and a score near 0.
 
-    As the library draws them they shout, and the loss of thousands of silent patches drowns the rest.
+    With the library's initialization, scores are large, and the loss of thousands of background patches dominates.
     """
     for layer in (network.box_head.dense0, network.box_head.dense1):
         nn.init.xavier_uniform_(layer.weight)
@@ -96,13 +96,13 @@ def truth(figure: Figure) -> list[bool]:
 
 
 def cell_of(figure: Figure) -> int:
-    """The patch that holds the middle of the figure's box: the one that has to answer for it."""
+    """The index of the patch with the centre of the figure's box, which has to detect the figure."""
     left, top, right, bottom = figure.box
     return int((top + bottom) / 2 // PATCH) * CELLS + int((left + right) / 2 // PATCH)
 
 
 def detection_loss(network: OwlViTForObjectDetection, pixels: Tensor, texts: Any, drawn: list[Scene]) -> Tensor:
-    """The patch in a figure's middle answers to what is true of the figure; every patch on a figure knows its box."""
+    """The loss: the central patch of a figure matches its true statements; every patch on a figure predicts its box."""
     patches = network.image_embedder(pixel_values=pixels)[0].flatten(1, 2)
     words = network.owlvit.get_text_features(**texts).pooler_output
     logits = network.class_predictor(patches, words.expand(len(patches), -1, -1))[0]
@@ -123,7 +123,7 @@ def detection_loss(network: OwlViTForObjectDetection, pixels: Tensor, texts: Any
 
 
 def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross entropy that leaves the easy patches alone, summed."""
+    """Summed focal loss: cross entropy that down-weights easy patches."""
     crossed = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     missed = (wanted - logits.sigmoid()).abs()
     return (crossed * missed**2 * (0.75 * wanted + 0.25 * (1 - wanted))).sum()

@@ -1,4 +1,4 @@
-"""Landscapes cut into segments by Mask2Former: sky and grass once, every thing by itself."""
+"""Recipe of panoptic-segmenter: a Mask2Former for landscapes, with sky and grass as stuff and the rest as things."""
 
 from __future__ import annotations
 

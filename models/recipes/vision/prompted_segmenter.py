@@ -1,4 +1,4 @@
-"""The figure that a point or a box means, cut out by a small SAM."""
+"""Recipe of prompted-segmenter: a small SAM that segments the figure at a point or in a box."""
 
 from __future__ import annotations
 

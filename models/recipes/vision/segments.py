@@ -1,4 +1,4 @@
-"""How well segments agree: panoptic quality, and things found one by one."""
+"""Measures of segmentation: panoptic quality, and precision and recall of instances."""
 
 from __future__ import annotations
 

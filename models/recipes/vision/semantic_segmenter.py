@@ -1,4 +1,4 @@
-"""Every pixel of a drawn landscape named by SegFormer."""
+"""Recipe of semantic-segmenter: a SegFormer that classifies every pixel of a drawn landscape."""
 
 from __future__ import annotations
 

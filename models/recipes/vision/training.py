@@ -1,4 +1,4 @@
-"""The training all models share: AdamW or Muon, a warm-up and a cosine, gradients clipped, half precision to keep."""
+"""The shared training loop: AdamW or Muon, warm-up and cosine schedule, clipped gradients, half-precision result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn scenes at twice their size, by Swin2SR."""
+"""Recipe of upscaler: a Swin2SR that doubles the size of drawn scenes."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def as_shares(images: list[Image.Image]) -> Tensor:
 
 
 def begun(network: Swin2SRForImageSuperResolution) -> Swin2SRForImageSuperResolution:
-    """The network as linear interpolation, so that it has to learn nothing but what interpolation misses.
+    """Initializes the network as linear interpolation, so that it learns only the difference to that.
 
-    The first three channels carry the image past all layers; the last convolution weighs neighbours for each of the
-    four new pixels.
+    The first three channels carry the image past all layers; the last convolution interpolates neighbours for each of
+    the four new pixels.
     """
     first, after, last = network.swin2sr.first_convolution, network.swin2sr.conv_after_body, network.upsample.conv
     sides = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])

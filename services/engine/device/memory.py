@@ -111,7 +111,7 @@ def _limit_of(folder: Path) -> tuple[int, int] | None:
         counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except OSError:
         return None
-    # Files that were read lately are counted and given back on demand.
+    # The page cache counts as used, but the kernel frees it on demand.
     return None if limit == "max" else (int(limit), used - int(counts.get("inactive_file", 0)))
 
 
