@@ -178,8 +178,7 @@ async def test_waiting_counts_include_live_recorded_and_displaced_utterances(tmp
                 stream.push(samples)
             stream.end()
         gate.release(2)  # ends the recording's current step, and one step of live speech in its row
-        await until(lambda: engine.admission.requests == 1)
-        assert engine.live.requests == 1
+        await until(lambda: (engine.admission.requests, engine.live.requests) == (1, 1))
         assert (waiting("requests"), waiting("tokens")) == (2, 50 + 100)
         gate.release(1000)
         for stream in (*live, first):
