@@ -46,10 +46,9 @@ WORKS = {
 }
 
 
-def compiled(folder: Path, march: str) -> ctypes.CDLL:
-    """Compiles the library from the sources in `folder` and loads it."""
-    target = folder / "library.so"
-    command = ["cc", *FLAGS, f"-march={march}", "-Wno-psabi", str(folder / SOURCE.name), "-o", str(target), "-lm"]
+def compiled(sources: Path, target: Path, march: str) -> ctypes.CDLL:
+    """Compiles the library from the sources in a folder into `target` and loads it."""
+    command = ["cc", *FLAGS, f"-march={march}", "-Wno-psabi", str(sources / SOURCE.name), "-o", str(target), "-lm"]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(target))
 
@@ -102,9 +101,10 @@ def main(
 ) -> None:
     """Prints milliseconds of both libraries, and the difference of their results."""
     table = Table("", "type", "before, ms", "now, ms", "before ÷ now", "most apart")
-    with tempfile.TemporaryDirectory() as folder:
-        before = compiled(sources_of(against, Path(folder)), march)
-        now = compiled(_copied(Path(folder) / "now"), march)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        before = compiled(sources_of(against, folder), folder / "before.so", march)
+        now = compiled(FOLDER, folder / "now.so", march)
         for name, work in WORKS.items():
             for dtype, kind in KINDS.items():
                 call = Call(work, dtype)
@@ -117,13 +117,6 @@ def main(
                 old, new = (1000 * seconds for seconds in least)
                 table.add_row(name, kind, f"{old:.3f}", f"{new:.3f}", f"{old / new:.2f}", f"{apart:.0e}")
     Console().print(table)
-
-
-def _copied(folder: Path) -> Path:
-    folder.mkdir()
-    for source in (path for path in FOLDER.iterdir() if path.suffix in {".c", ".h", ".inc"}):
-        (folder / source.name).write_bytes(source.read_bytes())
-    return folder
 
 
 if __name__ == "__main__":

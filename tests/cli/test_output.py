@@ -1,18 +1,15 @@
 import io
 import wave
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
-import pytest
 from google.protobuf import json_format
 from rich.console import Console
 
 from sensorium.cli.failure import show
 from sensorium.cli.models import print_models
 from sensorium.cli.terminal import printable
-from sensorium.errors import InvalidArgument, ModelNotServed, QueueFull, TaskNotSupported, Violation
+from sensorium.errors import TaskNotSupported
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2, text_pb2, vision_pb2
@@ -257,46 +254,3 @@ def test_a_server_does_not_speak_to_the_terminal_by_names_either() -> None:
     show(error, "here", console)
     assert console.file.getvalue().count("x]0;y") == 7
     assert "\x1b" not in console.file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (
-            InvalidArgument([Violation("texts[0]", "is empty"), Violation("top_n", "is below 1")]),
-            ["INVALID_REQUEST", "\n  texts[0]: is empty\n", "\n  top_n: is below 1\n"],
-        ),
-        (InvalidArgument([Violation("model", "must be given")]), ["→ Name one with --model; `sensorium models list`"]),
-        (ModelNotServed.of("x", ["tiny"]), ["MODEL_NOT_SERVED", "Served: tiny.", "`sensorium models list`"]),
-        (TaskNotSupported("Cannot."), ["TASK_NOT_SUPPORTED", "`sensorium models list`"]),
-        (QueueFull("Full.", retry_after=2.5), ["QUEUE_FULL  Full.", "Try again in 2.5 s."]),
-    ],
-)
-def test_an_error_is_one_block(fake: Fake, invoke: Invoke, error: Exception, said: list[str]) -> None:
-    def refuse(*_: object) -> None:
-        raise error
-
-    fake.answers["TextService/Tokenize"] = refuse
-    done = invoke("text", "tokenize", "a", "--request-id", "mine")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert all(text in done.stderr for text in [*said, "request id mine"]), done.stderr
-
-
-def test_what_is_no_sensorium_is_asked_about(invoke: Invoke) -> None:
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    done = invoke("models", "list", "--target", f"127.0.0.1:{port}")
-    server.stop(None)
-    assert done.exit_code == 1
-    assert f"Is it a sensorium gateway or service that answers at 127.0.0.1:{port}?" in done.stderr
-
-
-def test_a_missing_server_is_asked_about(invoke: Invoke) -> None:
-    done = invoke("models", "list", "--target", "127.0.0.1:1")
-    assert done.exit_code == 1
-    assert done.stderr == (
-        "UNAVAILABLE  There is no connection to 127.0.0.1:1. Failed to connect to remote host: Connection refused\n"
-        "  → Is the server running at 127.0.0.1:1? In a checkout, `make serve` starts one.\n"
-        "  → Another one is named by --target, or SENSORIUM_TARGET.\n"
-    )

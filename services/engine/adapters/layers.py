@@ -28,14 +28,14 @@ def _is_target(config: dict[str, Any], name: str) -> bool:
     targets: Any = config.get("target_modules") or ()
     excluded: Any = config.get("exclude_modules") or ()
     saved: Any = config.get("modules_to_save") or ()
-    if _names(excluded, name) or any(re.match(rf"(.*\.)?{module}(\.|$)", name) for module in saved):
+    if names(excluded, name) or any(re.match(rf"(.*\.)?{module}(\.|$)", name) for module in saved):
         return False
     if isinstance(targets, str):
-        return _names(targets, name)
-    return _names(targets, name) and _is_chosen(config, name)
+        return names(targets, name)
+    return names(targets, name) and _is_chosen(config, name)
 
 
-def _names(told: Any, name: str) -> bool:
+def names(told: Any, name: str) -> bool:
     """Returns whether a pattern matches a name, or the name ends with one of several names."""
     if isinstance(told, str):
         return re.fullmatch(told, name) is not None

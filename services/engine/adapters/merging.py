@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from services.engine.adapters.adapter import Adapter
 from services.engine.adapters.layers import require_every_layer
-from services.engine.adapters.places import Place, Places
+from services.engine.adapters.places import Place, Places, input_embeddings
 from services.engine.adapters.sharing import Sharing
 from services.engine.adapters.updates import Product, Updates, updates_of
 
@@ -41,10 +41,7 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> frozenset[str]:
 
 def _resize_vocabulary(model: PreTrainedModel, updates: Updates) -> None:
     """Resizes the embeddings for tokens that were added before training, if the adapter contains all embeddings."""
-    try:
-        embeddings = model.get_input_embeddings()
-    except NotImplementedError:  # models of sound or images
-        return
+    embeddings = input_embeddings(model)
     if not isinstance(embeddings, nn.Embedding) or isinstance(embeddings.weight, DTensor):
         return
     (name,) = (name for name, module in model.named_modules() if module is embeddings)

@@ -106,11 +106,7 @@ class Places:
 
     def embed(self, place: Place) -> bool:
         """Returns whether this is a weight of the model's input embeddings, not of a layer that shares it."""
-        try:
-            embeddings = self._model.get_input_embeddings()
-        except NotImplementedError:  # of what reads sound or images
-            return False
-        return self.layer(place) is embeddings
+        return self.layer(place) is input_embeddings(self._model)
 
     def own(self, place: Place) -> Place:
         """Unties a weight that several layers share, and returns the place of this layer's own copy."""
@@ -151,3 +147,11 @@ def _part(converter: WeightConverter, pattern: str, name: str, whole: Tensor) ->
         )
     first = converter.source_patterns.index(pattern) * width
     return (*part, slice(first, first + width))
+
+
+def input_embeddings(model: PreTrainedModel) -> nn.Module | None:
+    """Returns the embeddings of token ids; None for models of sound or images, which have none."""
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError:
+        return None

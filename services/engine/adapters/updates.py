@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from services.engine.adapters.layers import names
+
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:embedding_)?(?P<side>[AB])(?P<leaf>\.weight|\.bias)?")
 _BASE_LAYER = ".base_layer"
 """PEFT's name for the original layer within its wrapper."""
@@ -71,8 +73,7 @@ class Updates:
 
     def aims_at(self, weight: str) -> bool:
         """Returns whether a parameter was selected by its own name (`target_parameters`), not by its layer's."""
-        targets: Any = self.config.get("target_parameters") or ()
-        return any(f".{weight}".endswith(f".{target}") for target in targets)
+        return names(self.config.get("target_parameters") or (), weight)
 
     def scale(self, module: str, rank: int, leaf: str = "weight") -> float:
         """Returns the scale of the product of a layer's weight, or of another parameter of it.

@@ -30,10 +30,9 @@ class Company(Enum):
 def company_of(loaded: LoadedEncoder) -> Company:
     """Returns the widest company in which the model's outputs equal those of a text alone."""
     long, other = ordinary_ids(loaded).to(loaded.device)
-    tried: list[tuple[Company, Tensor | None]] = [(Company.ANY, long), (Company.EVEN, None)]
-    if attends_by_length(loaded.model):  # texts as short as these would not show it
-        del tried[0]
-    for company, beside in tried:
+    for company, beside in ((Company.ANY, long), (Company.EVEN, None)):
+        if company is Company.ANY and attends_by_length(loaded.model):
+            continue  # texts as short as these would not show it
         if all(_same(loaded, torch.cat([other[: length - 1], other[-1:]]), beside) for length in _SHORTER):
             return company
     return Company.NONE

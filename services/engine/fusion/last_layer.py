@@ -39,10 +39,11 @@ def last_layers(model: nn.Module) -> list[FusedEncoderLayer]:
 
 
 def spares_unread(layer: FusedEncoderLayer, chosen: Chosen, check: Check) -> bool:
-    """Lets a layer compute the chosen tokens alone. Where `check` notices, it computes all, and this returns False.
+    """Lets a layer compute only the chosen tokens, and returns whether `check` passes so; if not, it computes all
+    again.
 
-    Meanwhile what is not computed is no number, which whatever reads it passes on. A check in which nothing is left
-    out, as each text has a single token, shows nothing.
+    During the check all other tokens are NaN, which spreads to everything that reads them. A check whose texts have a
+    single token each proves nothing, since nothing is left out.
     """
     leaves_out = False
 
@@ -55,7 +56,7 @@ def spares_unread(layer: FusedEncoderLayer, chosen: Chosen, check: Check) -> boo
     try:
         check()
     except (ModelRefused, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        log.debug("more is read than the tokens chosen: %s", error)
+        log.debug("the model also reads other tokens than the chosen ones: %s", error)
         leaves_out = False
     finally:
         layer.filler = 0.0

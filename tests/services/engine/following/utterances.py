@@ -1,0 +1,70 @@
+"""Engines that follow speech with tiny models, and utterances for them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from prometheus_client import CollectorRegistry
+
+from services.engine.admission import Admission, QueueLimits
+from services.engine.checkpoint import Checkpoint
+from services.engine.device.memory import HostMemory
+from services.engine.following.engine import FollowingEngine
+from services.engine.following.loading import load_following_model
+from services.engine.following.model import FollowingModel
+from services.engine.following.row_cache import Room
+from services.engine.following.stream import FollowingStream
+from services.engine.generation.requests.request import Work
+from services.engine.metrics import EngineMetrics
+from tests.tiny.followers import write_kyutai, write_voxtral
+from tests.waiting import until
+
+KINDS: Any = {"kyutai_speech_to_text": write_kyutai, "voxtral_realtime": write_voxtral}
+
+
+def loaded(folder: Path, kind: str, rows: int) -> FollowingModel:
+    KINDS[kind](folder)
+    return load_following_model(
+        Checkpoint(str(folder), torch.device("cpu")), kind, Room(1 << 30, rows, HostMemory()), 10
+    )
+
+
+@asynccontextmanager
+async def running(model: FollowingModel, registry: CollectorRegistry | None = None) -> AsyncIterator[FollowingEngine]:
+    metrics = EngineMetrics(registry or CollectorRegistry())
+    engine = FollowingEngine(model, Admission(QueueLimits(1)), metrics, most_live=64)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        await asyncio.to_thread(engine.close)
+
+
+async def whole(engine: FollowingEngine, samples: Any) -> list[int]:
+    stream = engine.follow(None, Work())
+    stream.push(samples)
+    stream.end()
+    return await tokens(stream)
+
+
+def recording(engine: FollowingEngine, samples: Any) -> FollowingStream:
+    stream = engine.follow(None, Work(), recorded=True)
+    stream.push(samples)
+    stream.end()
+    return stream
+
+
+async def tokens(stream: FollowingStream) -> list[int]:
+    async with asyncio.timeout(60):
+        await stream.finished()
+    return [written.token for written in stream.written]
+
+
+async def caught_up(engine: FollowingEngine, samples: Any) -> FollowingStream:
+    stream = engine.follow(None, Work())
+    stream.push(samples)
+    await until(lambda: stream.caught_up)
+    return stream
