@@ -1,4 +1,4 @@
-"""`python -m services.multimodal --model DIR_OR_HUB_ID`serves one multimodal model as MultimodalService."""
+"""`python -m services.multimodal --model DIR_OR_HUB_ID` serves one multimodal model as MultimodalService."""
 
 import os
 import sys

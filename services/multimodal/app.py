@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from services.engine.metrics import EngineMetrics
 from services.engine.pictures.loading import ARCHITECTURES
-from services.multimodal.chat_model import load_chat_model
+from services.multimodal.chat.chat_model import load_chat_model
 from services.multimodal.config import MultimodalSettings
-from services.multimodal.reading_model import load_reading_model
+from services.multimodal.image_to_text.writing_model import load_writing_model
+from services.multimodal.reading.reading_model import load_reading_model
 from services.multimodal.servicer import MultimodalServicer
 from services.multimodal.task import MultimodalTask, choose_task, made_as
-from services.multimodal.writing_model import load_writing_model
 from services.process import LoadedService, ModelProcess, checkpoint_of
 
 MULTIMODAL_SERVICE = "sensorium.v1.MultimodalService"

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 from sensorium.v1 import multimodal_pb2 as pb
 from services.generation.ask import Generation
 from services.generation.response_conversion import stream_events, whole_response
-from services.multimodal.answers_conversion import answer_events, document_answers, image_answers
 from services.multimodal.caption_conversion import caption_ask
-from services.multimodal.conversation_conversion import conversation_ask
+from services.multimodal.chat.conversation_conversion import conversation_ask
 from services.multimodal.question_conversion import document_question_ask, image_question_ask
+from services.multimodal.reading.answers_conversion import answer_events, document_answers, image_answers
 from services.multimodal.verb_set import MultimodalVerbs, Writer
-from services.multimodal.writing_conversion import written_answers, written_caption
+from services.multimodal.writing.writing_conversion import written_answers, written_caption
 from services.verb_servicer import VerbServicer
 
 AskT = TypeVar("AskT")

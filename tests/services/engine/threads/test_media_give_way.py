@@ -29,7 +29,7 @@ from services.engine.threads.preprocessing import AT_ONCE, Preprocessing
 from services.engine.threads.turns import give_way, hold_much
 from services.generation.ask import ShownMedium
 from services.media.ask import MediaInput
-from services.multimodal.generate import MediaPrompts, MultimodalGenerator
+from services.multimodal.chat.generate import MediaPrompts, MultimodalGenerator
 from services.sent_media import SentMedia
 from services.speech.recording_list import RecordingList
 from services.vision.image_list import ImageList

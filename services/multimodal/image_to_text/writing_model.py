@@ -15,12 +15,12 @@ from services.engine.pictures.reader import PictureReader
 from services.generation.engine_facts import engine_settings, generation_limits
 from services.generation.generation_threads import GenerationThreads
 from services.multimodal.config import MultimodalSettings
-from services.multimodal.generating_model import WRITING_TASKS, GeneratingModel
-from services.multimodal.picture_asks import PictureAsks
-from services.multimodal.picture_generator import PictureGenerator
+from services.multimodal.image_to_text.picture_asks import PictureAsks
+from services.multimodal.image_to_text.picture_generator import PictureGenerator
 from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
-from services.multimodal.writer import Writer
+from services.multimodal.writing.generating_model import WRITING_TASKS, GeneratingModel
+from services.multimodal.writing.writer import Writer
 
 
 def load_writing_model(

@@ -17,12 +17,12 @@ from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
 from services.generation.engine_facts import engine_settings, generation_limits
 from services.generation.generation_threads import GenerationThreads
-from services.multimodal import chat_asks
+from services.multimodal.chat import chat_asks
+from services.multimodal.chat.generate import MediaPrompts, MultimodalGenerator
 from services.multimodal.config import MultimodalSettings
-from services.multimodal.generate import MediaPrompts, MultimodalGenerator
-from services.multimodal.generating_model import WRITING_TASKS, GeneratingModel
 from services.multimodal.verb_set import MultimodalVerbs
-from services.multimodal.writer import Writer
+from services.multimodal.writing.generating_model import WRITING_TASKS, GeneratingModel
+from services.multimodal.writing.writer import Writer
 
 
 def load_chat_model(

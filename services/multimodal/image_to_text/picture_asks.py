@@ -7,7 +7,7 @@ from services.engine.generation.requests.resolution import GenerationOptions, Mo
 from services.engine.multimodal.kind import MediaKind
 from services.generation.ask import ShownMedium
 from services.multimodal.ask import AnswerAsk, CaptionAsk, DocumentQuestionAsk, ImageQuestionAsk
-from services.multimodal.picture_generator import PictureAsk
+from services.multimodal.image_to_text.picture_generator import PictureAsk
 from services.multimodal.question import NO_PAGE, writing_violations
 from services.sent_media import SentMedia
 

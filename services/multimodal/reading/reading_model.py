@@ -26,9 +26,9 @@ from services.engine.images.runner import Compute, ImageRunner
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
 from services.image_field import ImageField
-from services.multimodal.answer_document import DocumentReader, compute_spans
-from services.multimodal.answer_image import ImageQuestionAnswerer, QuestionReader, compute_answers
 from services.multimodal.config import MultimodalSettings
+from services.multimodal.reading.answer_document import DocumentReader, compute_spans
+from services.multimodal.reading.answer_image import ImageQuestionAnswerer, QuestionReader, compute_answers
 from services.multimodal.task import MultimodalTask
 from services.multimodal.verb_set import MultimodalVerbs
 from services.plain_service import PlainService
