@@ -47,10 +47,12 @@ class GatewayMetrics:
 
     def _declare_counts(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
-        self.requests = counter("sensorium_gateway_requests_total", "Calls ended.", ("task", "model", "code"))
+        self.requests = counter(
+            "sensorium_gateway_requests_total", "Ended calls, by gRPC code.", ("task", "model", "code")
+        )
         self.tokens = counter(
             "sensorium_gateway_tokens_total",
-            "Tokens read (input) and generated (output), as endpoints tell; modality is that of the service.",
+            "Input and output tokens, as reported by endpoints; modality is that of the service.",
             ("task", "model", "direction", "modality"),
         )
         self.cancellations = counter(
@@ -60,13 +62,13 @@ class GatewayMetrics:
         )
         self.routes = counter(
             "sensorium_gateway_route_total",
-            "Endpoints chosen, by why: only, least_in_flight, retry; or why there was none.",
+            "Routing decisions, by reason: only, least_in_flight or retry; or why no endpoint was chosen.",
             ("reason",),
         )
         self.admission = counter(
             "sensorium_gateway_admission_total",
-            "Calls by how they got an endpoint: direct, or dispatched from the queue; or why not: full, deadline, "
-            "expired, unserved, cancelled.",
+            "Calls by outcome of admission: direct, dispatched from the queue, or refused: full, deadline, expired, "
+            "unserved, cancelled.",
             ("pool", "outcome"),
         )
 
@@ -74,25 +76,25 @@ class GatewayMetrics:
         counter = partial(Counter, registry=registry)
         self.attempts = counter(
             "sensorium_gateway_attempts_total",
-            "Calls to endpoints, by how they ended: ok, error, lost, retried, resumed, or budget_exhausted; reason is "
-            "the gRPC code, SILENT, NO_ANSWER, or CANNOT_GO_ON.",
+            "Attempts at endpoints, by result: ok, error, lost, retried, resumed, or budget_exhausted; reason is the "
+            "gRPC code, SILENT, NO_ANSWER, or CANNOT_GO_ON.",
             ("result", "reason"),
         )
         self.resumes = counter(
             "sensorium_gateway_stream_resumes_total",
-            "Streams of generated text whose endpoint was lost, by what became of them: resumed by another one, or why "
-            "not: refused, no_endpoint, not_kept, too_large.",
+            "Streams of generated text whose endpoint was lost, by result: resumed by another endpoint; or why not: "
+            "refused, no_endpoint, not_kept, too_large.",
             ("result",),
         )
         self.broken = counter(
             "sensorium_gateway_streams_broken_total",
-            "Streams whose endpoint was lost after the first message, and no other one went on: before_first_token, or "
-            "streaming.",
+            "Streams that broke because their endpoint was lost after the first message and none resumed them: "
+            "before_first_token, or streaming.",
             ("phase",),
         )
         self.ejections = counter(
             "sensorium_gateway_ejections_total",
-            "Endpoints taken out of routing: failures_in_a_row, failure_ratio, probe_failed.",
+            "Endpoints taken out of routing, by reason: failures_in_a_row, failure_ratio, probe_failed.",
             ("pool", "reason"),
         )
 
@@ -100,19 +102,19 @@ class GatewayMetrics:
         histogram = partial(Histogram, registry=registry)
         self.duration = histogram(
             "sensorium_gateway_request_duration_seconds",
-            "From a call's arrival to its end.",
+            "Time from a call's arrival to its end.",
             ("task", "model"),
             buckets=DURATION_SECONDS,
         )
         self.model_duration = histogram(
             "gen_ai_server_request_duration_seconds",
-            "From a call's arrival to its end.",
+            "Time from a call's arrival to its end.",
             ("model",),
             buckets=DURATION_SECONDS,
         )
         self.first_token = histogram(
             "gen_ai_server_time_to_first_token_seconds",
-            "From a call's arrival to the first delta relayed.",
+            "Time from a call's arrival to its first relayed delta.",
             ("model",),
             buckets=FIRST_TOKEN_SECONDS,
         )
@@ -124,13 +126,13 @@ class GatewayMetrics:
         )
         self.queue_wait = histogram(
             "sensorium_gateway_queue_wait_seconds",
-            "Time in the queue, by how it ended; 0 of calls that went straight through.",
+            "Time in the queue, by outcome of admission; 0 for calls that did not wait.",
             ("pool", "outcome"),
             buckets=DURATION_SECONDS,
         )
         self.loop_lag = histogram(
             "sensorium_gateway_event_loop_lag_seconds",
-            "How much later than scheduled a timer of the event loop fired.",
+            "Delay of a timer of the event loop beyond its schedule.",
             buckets=_LAGS,
         )
 

@@ -40,21 +40,23 @@ class PoolCollector(Collector):
             if endpoint.learned and endpoint.state is not EndpointState.DRAINING:
                 ages.add_metric((endpoint.pool, endpoint.address), time.monotonic() - endpoint.learned_at)
         yield ages
-        yield self._gauge("inflight_requests", "Calls of this gateway that run on endpoints of a pool.", running)
-        yield self._gauge("pool_capacity", "Calls that the ready endpoints of a pool can run at once.", capacity)
+        yield self._gauge(
+            "inflight_requests", "Calls of this gateway that endpoints of a pool are working on.", running
+        )
+        yield self._gauge("pool_capacity", "Calls that the ready endpoints of a pool can work on at once.", capacity)
         depths = self._depths()
         yield self._queues(depths)
         saturation = {
             pool: (running[pool] + sum(depths[pool, band] for band in BANDS)) / max(capacity[pool], 1)
             for pool in self._pools
         }
-        text = "Calls waiting and running, divided by the pool's capacity (by 1 if it has none)."
+        text = "Waiting and running calls, divided by the pool's capacity (by 1 if it has none)."
         yield self._gauge("pool_saturation", text, saturation)
 
     def _queues(self, depths: Counter[tuple[str, str]]) -> Metric:
         family = GaugeMetricFamily(
             "sensorium_gateway_queue_depth",
-            "Calls that wait for an endpoint of a pool, by priority: high (above 0), normal, low.",
+            "Calls waiting for an endpoint of a pool, by priority: high (above 0), normal, low.",
             labels=("pool", "priority"),
         )
         for pool in self._pools:
@@ -94,7 +96,7 @@ class EndpointCollector(Collector):
         yield states
         loads = GaugeMetricFamily(
             "sensorium_gateway_endpoint_inflight",
-            "Calls of this gateway that run on an endpoint.",
+            "Calls of this gateway that an endpoint is working on.",
             labels=("pool", "endpoint"),
         )
         for key, calls in running.items():

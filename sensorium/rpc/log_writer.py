@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 LINES_DROPPED = Counter(
     "sensorium_log_lines_dropped_total",
-    "Lines of the log that were left out, as whoever reads it did not keep up.",
+    "Log lines dropped because the reader of the log did not keep up.",
     registry=None,
 )
 """Of the whole process; every server's registry has it."""

@@ -58,26 +58,27 @@ class EngineMetrics:
             return Gauge(f"sensorium_engine_{name}", text, labels, registry=registry)
 
         self.requests_running = gauge(
-            "requests_running", "Sequences that hold a row of the batch, items in the batch, texts that are spoken."
+            "requests_running",
+            "Work in progress: sequences with a row in the batch, items in the batch, or texts being spoken.",
         )
         self.requests_waiting = gauge(
-            "requests_waiting", "Accepted requests that no step has worked on yet, or that wait to go on."
+            "requests_waiting", "Accepted requests that no step has worked on yet, or that wait to be resumed."
         )
         self.tokens_waiting = gauge(
-            "tokens_waiting", "Tokens read, images, or frames of sound, of the requests that wait."
+            "tokens_waiting", "Input of the waiting requests, in tokens, images or audio frames."
         )
-        self.kv_cache_usage = gauge("kv_cache_usage_ratio", "Share of the cache's pages in use, in [0, 1].")
-        self.live_streams = gauge("live_streams", "Streams of live audio that are open.")
-        self.model_load_seconds = gauge("model_load_seconds", "Seconds each phase of loading took.", "phase")
-        self.model_state = gauge("model_state", "State of the model, by the number of the contract's ModelState.")
+        self.kv_cache_usage = gauge("kv_cache_usage_ratio", "Share of KV cache pages in use, from 0 to 1.")
+        self.live_streams = gauge("live_streams", "Open streams of live audio.")
+        self.model_load_seconds = gauge("model_load_seconds", "Duration of each phase of loading.", "phase")
+        self.model_state = gauge("model_state", "State of the model, as a number of the contract's enum ModelState.")
         self.gpu_memory_bytes = gauge(
-            "gpu_memory_bytes", "The GPU's memory: allocated, peak, reserved, total. 0 on a CPU.", "kind"
+            "gpu_memory_bytes", "GPU memory by kind: allocated, peak, reserved, total; 0 on a CPU.", "kind"
         )
 
-        self.ranks = gauge("ranks", "Processes alive that each hold a part of the model; 1 where it is not divided.")
+        self.ranks = gauge("ranks", "Running processes of a tensor-parallel model; 1 without tensor parallelism.")
         self.memory_plan_bytes = gauge(
             "memory_plan_bytes",
-            "What the memory of the device is meant for, as found at load; 0 where that was not measured.",
+            "Planned use of the device's memory, measured at load; 0 if not measured.",
             "part",
         )
 
@@ -85,59 +86,74 @@ class EngineMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"sensorium_engine_{name}", text, labels, registry=registry)
 
-        self.requests = counter("requests", "Requests that ended, by how.", "finish_reason")
-        self.prompt_tokens = counter("prompt_tokens", "Tokens that were read for requests that were answered.")
-        self.generation_tokens = counter("generation_tokens", "Tokens generated.")
+        self.requests = counter("requests", "Ended requests, by finish reason.", "finish_reason")
+        self.prompt_tokens = counter("prompt_tokens", "Input tokens of answered requests.")
+        self.generation_tokens = counter("generation_tokens", "Generated tokens.")
         self.proposed_tokens = counter("proposed_tokens", "Tokens proposed by prompt lookup.")
-        self.accepted_tokens = counter("accepted_tokens", "Proposed tokens that the model chose.")
-        self.images = counter("images", "Images that were read for requests that were answered.")
+        self.accepted_tokens = counter("accepted_tokens", "Tokens proposed by prompt lookup that the model accepted.")
+        self.images = counter("images", "Images of answered requests.")
         self.audio_seconds = counter(
-            "audio_seconds", "Audio of requests that were answered, heard (input) or spoken (output).", "direction"
+            "audio_seconds", "Audio of answered requests: read (input) or synthesized (output).", "direction"
         )
         self.prefix_query_tokens = counter("prefix_cache_query_tokens", "Prompt tokens looked up in the prefix cache.")
         self.prefix_hit_tokens = counter("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.")
-        self.media_queries = counter("media_cache_queries", "Images and recordings in prompts.")
-        self.media_hits = counter("media_cache_hits", "Those that were encoded, or about to be, before.")
+        self.media_queries = counter(
+            "media_cache_queries", "Images and recordings in prompts, looked up in the media cache."
+        )
+        self.media_hits = counter(
+            "media_cache_hits", "Lookups in the media cache whose features were cached or already being computed."
+        )
         self.steps = counter("steps", "Steps of the model.")
-        self.busy_seconds = counter("busy_seconds", "Time the engine was at work, the model's included.")
-        self.forward_seconds = counter("forward_seconds", "Time in the model's own forward.")
+        self.busy_seconds = counter(
+            "busy_seconds", "Time the engine spent working, including the model's forward passes."
+        )
+        self.forward_seconds = counter("forward_seconds", "Time spent in the model's forward passes.")
         self.telling_seconds = counter(
-            "telling_seconds", "Time the first rank took to tell the others what to run; 0 where there are none."
+            "telling_seconds",
+            "Time the first rank spent sending steps to the other ranks; 0 without tensor parallelism.",
         )
-        self.preemptions = counter("preemptions", "Sequences put back because no page was free.")
+        self.preemptions = counter("preemptions", "Sequences preempted because no KV cache page was free.")
         self.faults = counter(
-            "faults", "Why the model has stopped working; the process ends then and begins anew.", "reason"
+            "faults",
+            "Faults that stopped the model, by reason; the process then exits and must be restarted.",
+            "reason",
         )
-        self.out_of_memory = counter("oom", "Steps that did not fit into the device's memory.")
+        self.out_of_memory = counter("oom", "Steps that ran out of device memory.")
 
     def _declare_histograms(self, registry: CollectorRegistry) -> None:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, buckets=buckets, registry=registry)
 
-        self.batch_size = histogram("sensorium_engine_batch_size", "Rows of a step.", BATCH_BUCKETS)
+        self.batch_size = histogram("sensorium_engine_batch_size", "Rows per step.", BATCH_BUCKETS)
         self.step_seconds = histogram("sensorium_engine_step_seconds", "Duration of a step.", PER_TOKEN_SECONDS)
         self.queue_seconds = histogram(
-            "sensorium_engine_queue_seconds", "From acceptance until the model first worked.", DURATION_SECONDS
+            "sensorium_engine_queue_seconds", "Time from accepting a request to its first step.", DURATION_SECONDS
         )
         self.prefill_seconds = histogram(
-            "sensorium_engine_prefill_seconds", "From the first work until the first token.", DURATION_SECONDS
+            "sensorium_engine_prefill_seconds",
+            "Time from the first step of a request to its first token.",
+            DURATION_SECONDS,
         )
         self.decode_seconds = histogram(
-            "sensorium_engine_decode_seconds", "From the first token until the end.", DURATION_SECONDS
+            "sensorium_engine_decode_seconds", "Time from the first token of a request to its end.", DURATION_SECONDS
         )
         self.real_time_factor = histogram(
             "sensorium_engine_real_time_factor",
-            "Seconds the model worked on a request per second of its audio.",
+            "Compute time of a request per second of its audio.",
             REAL_TIME_BUCKETS,
         )
         self.request_duration = histogram(
-            "gen_ai_server_request_duration_seconds", "From acceptance until the end.", DURATION_SECONDS
+            "gen_ai_server_request_duration_seconds", "Time from accepting a request to its end.", DURATION_SECONDS
         )
         self.first_token = histogram(
-            "gen_ai_server_time_to_first_token_seconds", "From acceptance until the first token.", FIRST_TOKEN_SECONDS
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from accepting a request to its first token.",
+            FIRST_TOKEN_SECONDS,
         )
         self.per_token = histogram(
-            "gen_ai_server_time_per_output_token_seconds", "Mean time of tokens behind the first.", PER_TOKEN_SECONDS
+            "gen_ai_server_time_per_output_token_seconds",
+            "Mean time per output token of a request, after the first.",
+            PER_TOKEN_SECONDS,
         )
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""`python -m services.text --model DIR_OR_HUB_ID`serves one text model as TextService."""
+"""`python -m services.text --model DIR_OR_HUB_ID` serves one text model as TextService."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""`python -m services.vision --model DIR_OR_HUB_ID`serves one vision model as VisionService."""
+"""`python -m services.vision --model DIR_OR_HUB_ID` serves one vision model as VisionService."""
 
 import os
 import sys

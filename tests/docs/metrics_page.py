@@ -14,9 +14,9 @@ from services.engine.metrics import EngineMetrics
 
 HEAD = """# Metrics
 
-Every metric of every process, as its registry declares it. A test holds this page against the code, and `make docs`
-writes it anew. All are served as `/metrics` on the process's metrics port. A label's values are bounded: `model` is a
-name that is served, anything else is `other`. The `code` is gRPC's, by name.
+All metrics of the gateway and the services, generated from the code by `make docs`. Each process serves its own at
+`/metrics` on its metrics port. Label values are bounded: `model` is the name of a served model or `other`, and `code`
+is the name of a gRPC status code.
 """
 
 
