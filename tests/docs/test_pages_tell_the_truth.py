@@ -74,11 +74,3 @@ def test_targets_of_make_in_the_pages_exist() -> None:
     told = {target for path in PAGES for target in re.findall(r"`make ([a-z-]+)`", path.read_text())}
     assert {"demo", "test", "serve"} <= told
     assert told <= targets
-
-
-def test_decisions_are_numbered_each_by_itself() -> None:
-    decisions = sorted((ROOT / "docs/adr").glob("*.md"))
-    numbers = [decision.name[:4] for decision in decisions]
-    assert len(set(numbers)) == len(numbers)
-    for decision in decisions:
-        assert decision.read_text().startswith(f"# {int(decision.name[:4])}. "), decision.name
