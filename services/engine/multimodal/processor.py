@@ -1,7 +1,6 @@
 """Prepares decoded images and recordings for the model, by its own processor."""
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,6 +16,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from services.engine.checkpoint import ModelRefused
 from services.engine.device.memory_errors import lacks_memory
 from services.engine.generation.running.media import Medium
+from services.engine.multimodal.hearing_limit import heard_samples
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.prompt_manner import PromptManner
 
@@ -225,18 +225,13 @@ class MediaProcessor:
     @cached_property
     def _heard_samples(self) -> float:
         """The number of samples after which the processor cuts off a recording; infinite if it never does."""
-        window = getattr(self.hearing, "n_samples", None)
-        if window is None:
-            return math.inf
-        if (seconds := getattr(self._processor, "max_audio_len", None)) is not None:  # as whole windows
-            return window * (seconds // self.hearing.chunk_length)
-        token = self._token_ids[MediaKind.AUDIO]
-        silence = [np.zeros(window + more * self.sampling_rate, np.float32) for more in (0, 1)]
-        less, more = (
-            self.own_inputs(self._placeholders[MediaKind.AUDIO], [(MediaKind.AUDIO, each)]) for each in silence
-        )
-        counts = [int((each["input_ids"] == token).sum()) for each in (less, more)]
-        return math.inf if counts[0] < counts[1] else window
+        return heard_samples(self.hearing, getattr(self._processor, "max_audio_len", None), self._sound_tokens)
+
+    def _sound_tokens(self, count: int) -> int:
+        """Returns how many tokens the processor writes for `count` samples of silence."""
+        silence = np.zeros(count, np.float32)
+        own = self.own_inputs(self._placeholders[MediaKind.AUDIO], [(MediaKind.AUDIO, silence)])
+        return int((own["input_ids"] == self._token_ids[MediaKind.AUDIO]).sum())
 
     @property
     def seeing(self) -> Any:
