@@ -22,6 +22,7 @@ from transformers import (
     GptOssConfig,
     JetMoeConfig,
     Lfm2Config,
+    Llama4TextConfig,
     LlamaConfig,
     M2M100Config,
     MambaConfig,
@@ -121,22 +122,15 @@ CONFIGS: dict[str, Callable[[], PretrainedConfig]] = {
     "mixtral": lambda: MixtralConfig(**_shape(num_local_experts=4)),
     "gpt_oss": lambda: GptOssConfig(
         **_shape(
-            head_dim=8,
-            num_local_experts=4,
-            sliding_window=16,
+            head_dim=8, num_local_experts=4, sliding_window=16,
             rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         )
     ),
     "gpt2": lambda: GPT2Config(
-        vocab_size=len(tokenizer()),
-        n_embd=32,
-        n_layer=3,
-        n_head=4,
-        n_positions=CONTEXT,
-        bos_token_id=1,
+        vocab_size=len(tokenizer()), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT, bos_token_id=1,
         eos_token_id=END_ID,
     ),
-}
+}  # fmt: skip
 """Architectures by name: rotary and learned positions, sliding windows, softcap, sinks, experts."""
 
 MIXTURES: dict[str, Callable[[], PretrainedConfig]] = {
@@ -239,6 +233,13 @@ PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
                 "rope_type": "yarn", "rope_theta": 10_000.0, "factor": 8.0, "original_max_position_embeddings": 32,
                 "llama_4_scaling_beta": 0.5,
             },
+        )
+    ),
+    # Scales queries by places that its layers count themselves, from 32 tokens on.
+    "llama4": lambda: Llama4TextConfig(
+        **_shape(
+            head_dim=8, num_hidden_layers=2, num_local_experts=2, moe_layers=[1], intermediate_size_mlp=64,
+            layer_types=["full_attention"] * 2, no_rope_layers=[1, 0], floor_scale=32, attn_scale=0.5,
         )
     ),
     # Its decoder is a plain nn.Module, not a PreTrainedModel.

@@ -29,9 +29,18 @@ class DepthMaps:
         told = _BY_ESTIMATION_TYPE.get(getattr(config, "depth_estimation_type", ""))
         self.kind = told or _BY_MODEL_TYPE.get(config.model_type, "UNSPECIFIED")
         """A name of the contract's DepthKind, without its prefix."""
+        self._votes = len(getattr(config, "bin_configurations", ())) > 1
+        """Whether the images of a batch vote on one head for all of them: ZoeDepth has one for rooms, one for roads."""
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns `predicted_depth`, `[images, height, width]`, and fields of view if it has any. For ImageRunner."""
+        if not self._votes:
+            return self._output(batch)
+        rows = zip(*(value.split(1) for value in batch.values()), strict=True)
+        alone = [self._output(dict(zip(batch, row, strict=True))) for row in rows]
+        return {name: torch.cat([output[name] for output in alone]) for name in alone[0]}
+
+    def _output(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         output = self._model(**batch)
         angles = getattr(output, _FIELD_OF_VIEW, None)
         return {"predicted_depth": output.predicted_depth} | ({} if angles is None else {_FIELD_OF_VIEW: angles})

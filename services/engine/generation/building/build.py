@@ -217,6 +217,11 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
             f"{loaded.architecture} chooses its rotary frequencies by the longest sequence of a batch "
             f"({', '.join(by_length)}), so neighbours would change each other's results."
         )
+    if getattr(config, "attn_temperature_tuning", False):
+        raise NotPaged(
+            f"{loaded.architecture} scales queries by places that it counts itself (attn_temperature_tuning), and of a "
+            "step that several sequences share it would count all tokens as one's."
+        )
     loaded.attend_by(IMPLEMENTATION)
     probe = LayoutProbe()
     tokens = torch.zeros(1, 2, dtype=torch.int64, device=loaded.device)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModel, DeepseekV4Config, LlamaConfig, OlmoConfig
 from transformers.activations import ACT2FN
 from transformers.models.deepseek_v4.modeling_deepseek_v4 import DeepseekV4MLP
@@ -18,6 +18,7 @@ from services.engine.encoders.loading import load_text_encoder
 from services.engine.fusion.attention import is_attention
 from services.engine.fusion.last_layer import last_layers
 from services.engine.fusion.mlp import FusedMlp, activation_of, fused_mlp
+from services.engine.fusion.survey import Observation
 from services.engine.loading import load_language_model
 from services.engine.native.arena import Arena
 from services.engine.native.library import Library, load_library
@@ -52,6 +53,26 @@ async def test_layers_that_scale_queries_by_their_places_are_the_models_own(tmp_
     finally:
         built.engine.close()
     assert result.ids == greedy(tmp_path, PROMPT, 12)
+
+
+class Placed(nn.Module):
+    """Multiplies with a factor from the hundredth token on."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, hidden_states: Tensor, position_ids: Tensor) -> Tensor:
+        return torch.where(position_ids.unsqueeze(-1) < 100, hidden_states, hidden_states * self.factor)
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [(torch.bfloat16, 1.01), (torch.float32, 1.00001)])
+def test_a_change_by_places_is_told_however_small_it_is(dtype: torch.dtype, factor: float) -> None:
+    hidden, places = torch.ones(1, 3, 16, dtype=dtype), torch.arange(3).unsqueeze(0)
+    seen = Observation((hidden,), {"position_ids": places}, hidden)
+    assert seen.depends_on_places(Placed(factor), 200)
+    assert not seen.depends_on_places(Placed(factor), 99)
+    assert not seen.depends_on_places(Placed(1.0), 200)
 
 
 @pytest.mark.parametrize(

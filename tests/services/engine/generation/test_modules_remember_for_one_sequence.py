@@ -59,6 +59,30 @@ def test_frequencies_that_a_run_has_not_changed_yet_are_watched_too() -> None:
     assert model[0].max_seq_len_cached == 10
 
 
+class RotaryByLayer(nn.Module):
+    """Has frequencies for a type of layers, whose longest length gets a name once a sequence is longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_seq_len_cached = 4
+        self.full_inv_freq = nn.Buffer(torch.ones(1), persistent=False)
+        self.full_original_inv_freq = nn.Buffer(torch.ones(1), persistent=False)
+
+    def forward(self, length: int) -> Tensor:
+        if length > getattr(self, "full_max_seq_len_cached", self.max_seq_len_cached):
+            self.full_max_seq_len_cached = length
+            self.register_buffer("full_inv_freq", torch.full((1,), 1.0 / length), persistent=False)
+        return self.full_inv_freq
+
+
+def test_a_longest_length_that_is_named_later_is_each_sequences_own_too() -> None:
+    model = nn.Sequential(RotaryByLayer())
+    memory = ModuleMemory(model, lambda: model[0](2))
+    assert float(model[0](10)) == pytest.approx(0.1)
+    memory.recall(memory.fresh)
+    assert float(model[0](8)) == pytest.approx(1 / 8)
+
+
 def test_a_model_that_remembers_nothing_has_nothing_to_recall() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
     memory = ModuleMemory(model, lambda: model(torch.ones(1, 2)))

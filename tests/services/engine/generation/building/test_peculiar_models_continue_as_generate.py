@@ -14,7 +14,9 @@ PROMPTS = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 5
 NEW_TOKENS = 12
 
 
-@pytest.mark.parametrize(("name", "serial"), [("jetmoe", False), ("moshi", True), ("minimax_m3", True), ("fsmt", True)])
+@pytest.mark.parametrize(
+    ("name", "serial"), [("jetmoe", False), ("moshi", True), ("minimax_m3", True), ("llama4", True), ("fsmt", True)]
+)
 async def test_peculiar_models_continue_as_generate(tmp_path: Path, name: str, serial: bool) -> None:
     folder = write_checkpoint(tmp_path, name, seed=3)
     loaded = load_language_model(str(folder), revision=None, device=torch.device("cpu"), dtype="auto")
