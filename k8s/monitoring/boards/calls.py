@@ -128,7 +128,7 @@ STREAMS = Row(
     [
         Panel(
             title="First token",
-            description=f"Promised: {FIRST_TOKEN.share:.0%} of {FIRST_TOKEN.promise}.",
+            description=f"Objective: {FIRST_TOKEN.share:.0%} of {FIRST_TOKEN.promise}.",
             queries=[Query(quantile(share, _FIRST, MODEL), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)],
             unit="s",
             steps=_SLOW_FIRST,
@@ -136,7 +136,7 @@ STREAMS = Row(
         ),
         Panel(
             title="Time per token after the first",
-            description=f"A stream's mean. Promised: {TOKEN_PACE.share:.0%} of {TOKEN_PACE.promise}.",
+            description=f"A stream's mean. Objective: {TOKEN_PACE.share:.0%} of {TOKEN_PACE.promise}.",
             queries=[Query(quantile(share, _PACE, MODEL), f"p{share * 100:g}") for share in (0.5, 0.95, 0.99)],
             unit="s",
             steps=_SLOW_PACE,

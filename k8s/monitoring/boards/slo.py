@@ -31,7 +31,7 @@ def _which(objective: Objective) -> str:
 def _good(objective: Objective) -> Panel:
     return Panel(
         title=f"{TITLES[objective.slo]}: good of 30 days",
-        description=f"Promised: {objective.share:.1%} of {objective.promise}. The worst model counts.",
+        description=f"Objective: {objective.share:.1%} of {objective.promise}. The worst model counts.",
         queries=[Query(f"min (1 - {ratio(PERIOD)}{_which(objective)})")],
         unit="percentunit",
         kind="stat",
