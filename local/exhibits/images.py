@@ -57,7 +57,7 @@ def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         image = _file(folder, item["image"])
         request = ClassifyImageRequest(model=folder.name, images=[image], labels=labels)
         best = client.vision.classify_image(request).results[0].labels[0]
-        answer = f"{best.label} ({best.score:.2f}) of {len(labels)} labels asked for"
+        answer = f"{best.label} ({best.score:.2f}) among {len(labels)} labels"
         yield Shown(item["image"], answer, best.label == item["label"], picture(opened(image.data)))
     item = some(items, 2)[1]
     texts = sorted({other["label"] for other in items if other["set"] == item["set"]})
@@ -94,7 +94,7 @@ def _find(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         found = Counter(each.label.label for each in result.objects)
         drawn: Counter[str] = Counter(item["labels"])
         names = ", ".join(f"{count} {name}" if count > 1 else name for name, count in found.items())
-        summary = f"{names}\nof {len(labels)} labels asked for; drawn: {', '.join(drawn.elements())}"
+        summary = f"{names}\namong {len(labels)} labels; drawn: {', '.join(drawn.elements())}"
         yield Shown(item["image"], summary, drawn <= found, picture(opened(image.data)))
 
 

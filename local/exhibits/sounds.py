@@ -99,7 +99,7 @@ def _say(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         )
         text = client.speech.transcribe(heard).transcripts[0].text
         seconds = len(bare) / 2 / rate
-        summary = f"Transcribe gives back: {text}\n{seconds:.1f} s of speech, the first after {first:.0f} ms"
+        summary = f"transcribed as: {text}\n{seconds:.1f} s of speech, the first after {first:.0f} ms"
         sound = np.frombuffer(bare, "<i2").astype(np.float32)
         picture = waveform(sound)
         picture.append(f"\n{item['text']}")
@@ -127,7 +127,7 @@ def _compare(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
         audio = _file(folder, item["audio"])
         request = ClassifyAudioRequest(model=folder.name, recordings=[audio], labels=labels)
         best = client.speech.classify_audio(request).results[0].labels[0]
-        summary = f"{best.label} ({best.score:.2f}) of {len(labels)} labels asked for"
+        summary = f"{best.label} ({best.score:.2f}) among {len(labels)} labels"
         yield Shown(item["audio"], summary, best.label == item["label"], waveform(_samples(audio.data)[0]))
     item = chosen[1]
     request = EmbedAudioRequest(model=folder.name, recordings=[_file(folder, item["audio"])], texts=labels)

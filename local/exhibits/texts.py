@@ -62,7 +62,7 @@ def _zero_shot(client: Client, folder: Path, items: Items) -> Iterator[Shown]:
     for _, text, wanted in some(asked):
         (result,) = client.text.classify(ClassifyRequest(model=folder.name, texts=[text], labels=topics)).results
         best = result.labels[0]
-        yield Shown(text, f"{best.label} ({best.score:.2f}) of {len(topics)} labels asked for", [best.label] == wanted)
+        yield Shown(text, f"{best.label} ({best.score:.2f}) among {len(topics)} labels", [best.label] == wanted)
 
 
 def _tag(client: Client, folder: Path, items: Items) -> Iterator[Shown]:

@@ -40,4 +40,4 @@ def tour(console: Console, client: Client, members: Sequence[Member]) -> None:
         table.add_section()
         asked, right = asked + len(shown), right + sum(one.right for one in shown)
     console.print(table)
-    console.print(f"{right} of {asked} right; each model's card in models/ tells how often it is.\n")
+    console.print(f"{right} of {asked} right; models/*/README.md has the accuracy of each model.\n")
