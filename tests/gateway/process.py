@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,7 +22,7 @@ class Process:
 
     async def line(self, pattern: str) -> re.Match[str]:
         """Waits for the next log line that contains `pattern`; returns the match."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while text := (await self.child.stderr.readline()).decode():
                 self.log.append(text)
                 if found := re.search(pattern, text):
@@ -29,7 +31,7 @@ class Process:
 
     async def exit_code(self) -> int:
         """Reads the rest of the log; returns the exit code."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             self.log.append((await self.child.stderr.read()).decode())
             return await self.child.wait()
 

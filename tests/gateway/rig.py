@@ -12,7 +12,7 @@ from gateway.discovery import Discovery
 from sensorium.errors import SensoriumError
 from sensorium.status import from_rpc_error
 from sensorium.v1 import models_pb2_grpc, speech_pb2_grpc, text_pb2_grpc
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 _CLIENT = (
     # No limits of the client, as the tests are about those of the gateway.
@@ -52,7 +52,7 @@ async def rig(
     """Runs a gateway in front of `addresses`, or of the endpoints of `discovery`.
 
     If `reachable`, waits until all endpoints have reported their models. The gateway itself waits only for one attempt,
-    which may fail on a busy machine.
+    which may fail on a busy machine. An endpoint that answers a probe late is not given up, unless `settings` say so.
     """
     chosen: dict[str, Any] = {
         "static": addresses or ("127.0.0.1:9",),
@@ -63,6 +63,7 @@ async def rig(
         "refresh_seconds": 0.2,
         "reconnect_seconds": 0.2,
         "startup_seconds": 20,
+        "probe_timeout_seconds": PATIENCE,
         **settings,
     }
     async with Gateway(GatewaySettings(**chosen), discovery) as gateway, gateway.server as server:

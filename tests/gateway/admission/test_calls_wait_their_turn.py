@@ -162,6 +162,7 @@ async def test_a_deadline_ends_the_wait_and_a_hopeless_one_is_refused_at_once():
     async with fake, rig(fake.address, over_commit=1) as gateway:
         for _ in range(5):
             call = _call(gateway, "taught")
+            await until(lambda: fake.running == 1)
             await asyncio.sleep(0.2)
             await _turned(gate, call)
         calls = [_call(gateway, "running")]
@@ -190,7 +191,7 @@ async def test_cancelled_calls_leave_the_queue_and_free_their_slots(leaving: int
             call.cancel()
         await until(lambda: depth(gateway) == 3)
         assert admissions(gateway, "cancelled") == leaving
-        assert gateway.metric("sensorium_gateway_cancellations_total", phase="queue") == leaving
+        await until(lambda: gateway.metric("sensorium_gateway_cancellations_total", phase="queue") == leaving)
         # Some are cancelled at the moment in which they get a slot.
         gate.turn(2)
         for call in calls[-3:]:

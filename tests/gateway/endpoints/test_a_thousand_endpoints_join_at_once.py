@@ -52,7 +52,7 @@ class Stalls:
 @pytest.mark.usefixtures("uncollected")  # garbage of other tests would lengthen collections
 async def test_and_leave_without_stalling_the_loop():
     discovery, stalls = FakeDiscovery(), Stalls()
-    async with endpoints() as members, rig(discovery=discovery) as gateway:
+    async with endpoints() as members, rig(discovery=discovery, refresh_seconds=10) as gateway:
         pool = gateway.gateway.pool
         watching = asyncio.ensure_future(stalls.watch())
         begun, turns = time.monotonic(), 0
@@ -64,7 +64,7 @@ async def test_and_leave_without_stalling_the_loop():
         assert turns >= COUNT
         due = (time.monotonic() - begun) / _PACE_SECONDS + 1
         assert sum("channel" in vars(endpoint) for endpoint in pool.endpoints) <= due
-        await until(lambda: all(endpoint.state is EndpointState.READY for endpoint in pool.endpoints), 60)
+        await until(lambda: all(endpoint.state is EndpointState.READY for endpoint in pool.endpoints))
         joined, stalls.longest = stalls.longest, 0.0
         discovery.tell()
         await until(lambda: pool.with_draining() == [])

@@ -16,7 +16,7 @@ from tests.certificates import certificate
 from tests.fakes.discovery import FakeDiscovery
 from tests.fakes.text_service import FakeTextService
 from tests.gateway.rig import error_of, rig
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 NAME = "DNS:sensorium-text.models.svc"
 REQUEST = text_pb2.TokenizeRequest(texts=["a"])
@@ -33,9 +33,10 @@ def served(pair: tuple[Path, Path], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def short_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shortens the time in which a stopping server waits for TLS close_notify, which gRPC clients do not send."""
+def times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopping server waits shortly for TLS close_notify, which gRPC clients do not send; a handshake may be slow."""
     monkeypatch.setitem(server._TLS_SECONDS, "ssl_shutdown_timeout", 0.2)
+    monkeypatch.setattr("sensorium.rpc.http2.channel._ATTEMPT_SECONDS", PATIENCE)
 
 
 async def test_endpoints_are_verified_by_name_and_gateways_by_client_certificate(tmp_path: Path):
@@ -66,7 +67,7 @@ async def test_replaced_files_apply_to_new_connections_and_no_call_fails(
     now.write_bytes(old[0].read_bytes())
     async with FakeTextService(settings=served(old)) as fake:
         members = FakeDiscovery(Member(fake.address, "text"))
-        async with rig(discovery=members, probe_timeout_seconds=0.5, **towards((now, now))) as gateway:
+        async with rig(discovery=members, **towards((now, now))) as gateway:
             first = gateway.endpoint(fake.address)
             now.write_bytes(old[0].read_bytes() + new[0].read_bytes())
             while gateway.endpoint(fake.address) is first:

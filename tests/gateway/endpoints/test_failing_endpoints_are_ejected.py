@@ -201,6 +201,8 @@ async def test_a_process_that_takes_the_place_of_an_ejected_one_is_not_ejected()
             while endpoint.state is not EndpointState.EJECTED:
                 with suppress(grpc.aio.AioRpcError):  # if the other one was too slow to report its models
                     await gateway.text.Tokenize(REQUEST)
+            ejected = time.monotonic()
+            endpoint.ejection.clock = lambda: ejected  # however long the rest takes, its ejection is not over
             # It stops answering for a while, but is the same process.
             ill.answers.clear()
             await until(lambda: endpoint.health is EndpointState.CONNECTING)
@@ -208,6 +210,7 @@ async def test_a_process_that_takes_the_place_of_an_ejected_one_is_not_ejected()
             await until(lambda: endpoint.health is EndpointState.READY)
             assert endpoint.state is EndpointState.EJECTED
         await cable.cut()
+        await until(lambda: endpoint.health is EndpointState.CONNECTING)
         await cable.mend(other.port)
         await until(lambda: endpoint.health is EndpointState.READY)
         assert endpoint.state is EndpointState.READY
