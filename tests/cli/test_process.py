@@ -14,7 +14,7 @@ from tests.client.events import STARTED, Endless, completed, delta
 from tests.client.fake import Fake
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60
+PATIENCE = 600
 
 
 def start(fake: Fake, *arguments: str) -> subprocess.Popen[bytes]:

@@ -16,11 +16,11 @@ def fake() -> Iterator[Fake]:
 
 @pytest.fixture
 def client(fake: Fake) -> Iterator[Client]:
-    with Client(fake.target, timeout=30, retry=FAST) as client:
+    with Client(fake.target, timeout=300, retry=FAST) as client:
         yield client
 
 
 @pytest.fixture
 async def async_client(fake: Fake) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(fake.target, timeout=30, retry=FAST) as client:
+    async with AsyncClient(fake.target, timeout=300, retry=FAST) as client:
         yield client

@@ -116,15 +116,12 @@ def test_a_fed_stream_is_never_tried_again(fake: Fake, client: Client) -> None:
     assert len(fake.seen) == 1
 
 
-def closed_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 def test_no_server_is_unavailable() -> None:
-    with Client(closed_port(), retry=FAST) as client, pytest.raises(Unavailable):
-        client.text.tokenize(REQUEST, timeout=10)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # held, so that no other process listens there meanwhile
+        target = f"127.0.0.1:{closed.getsockname()[1]}"
+        with Client(target, retry=FAST) as client, pytest.raises(Unavailable):
+            client.text.tokenize(REQUEST, timeout=300)
 
 
 def test_a_wait_past_the_deadline_or_too_long_is_not_begun() -> None:

@@ -40,28 +40,28 @@ def secured(authority: Path) -> Iterator[Fake]:
 def test_tls_with_a_token(secured: Fake, authority: Path) -> None:
     tls = TLS(ca_file=authority / "cert.pem", server_name="service.internal")
     with Client(secured.target, tls=tls, token="s3cret") as client:
-        client.models.list_models(REQUEST, timeout=30)
+        client.models.list_models(REQUEST, timeout=300)
     assert secured.seen[0].metadata["authorization"] == "Bearer s3cret"
 
 
 async def test_tls_awaited(secured: Fake, authority: Path) -> None:
     tls = TLS(ca_file=authority / "cert.pem", server_name="service.internal")
     async with AsyncClient(secured.target, tls=tls, token="s3cret") as client:
-        await client.models.list_models(REQUEST, timeout=30)
+        await client.models.list_models(REQUEST, timeout=300)
     assert secured.seen[0].metadata["authorization"] == "Bearer s3cret"
 
 
 def test_an_unknown_authority_is_refused(secured: Fake) -> None:
     tls = TLS(server_name="service.internal")
     with Client(secured.target, tls=tls, retry=None) as client, pytest.raises(Unavailable):
-        client.models.list_models(REQUEST, timeout=30)
+        client.models.list_models(REQUEST, timeout=300)
     assert secured.seen == []
 
 
 def test_another_name_is_refused(secured: Fake, authority: Path) -> None:
     tls = TLS(ca_file=authority / "cert.pem", server_name="other.internal")
     with Client(secured.target, tls=tls, retry=None) as client, pytest.raises(Unavailable):
-        client.models.list_models(REQUEST, timeout=30)
+        client.models.list_models(REQUEST, timeout=300)
 
 
 def test_a_token_does_not_travel_in_clear_text() -> None:
@@ -154,4 +154,4 @@ def test_a_proxy_is_not_asked_for_this_machine(fake: Fake, monkeypatch: pytest.M
     monkeypatch.delenv("no_proxy", raising=False)
     fake.answers["ModelService/ListModels"] = empty
     with Client(fake.target, retry=None) as client:
-        client.models.list_models(REQUEST, timeout=30)
+        client.models.list_models(REQUEST, timeout=300)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from sensorium import rpc
 from tests.rpc.peer import UNARY, ended, peer
+from tests.waiting import PATIENCE, until
 
 CALLS = 2200
 """More calls than the exporter's queue of spans holds."""
@@ -54,7 +55,8 @@ class Collector(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
 
-async def test_what_is_left_is_sent_before_a_process_ends() -> None:
+async def test_what_is_left_is_sent_before_a_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensorium.rpc.telemetry._FLUSH_SECONDS", PATIENCE)
     collector, listening = Collector(), grpc.aio.server()
     add_TraceServiceServicer_to_server(collector, listening)
     port = listening.add_insecure_port("127.0.0.1:0")
@@ -78,7 +80,7 @@ async def test_a_collector_that_hangs_holds_up_neither_calls_nor_the_end(monkeyp
                 began = time.monotonic()
                 assert await ended(server.call(UNARY)) is StatusCode.OK
                 longest = max(longest, time.monotonic() - began)
-            assert connected
+            await until(lambda: bool(connected))
             assert longest < 50, "a call waited for the collector"
             began = time.monotonic()
         assert time.monotonic() - began < 50

@@ -25,8 +25,7 @@ async def failure(opening: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-async def test_it_connects_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sensorium.rpc.http2.channel._ATTEMPT_SECONDS", 60)
+async def test_it_connects_once_for_all_who_wait() -> None:
     async with endpoint() as there:
         opening = [asyncio.ensure_future(there.channel.open(METHOD)) for _ in range(3)]
         wire = await there.taken()

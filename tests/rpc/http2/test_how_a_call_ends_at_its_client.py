@@ -229,9 +229,8 @@ async def test_who_gives_up_says_so_and_what_is_on_its_way_harms_nobody() -> Non
 
 async def test_a_deadline_ends_a_call_whose_server_does_not() -> None:
     async with endpoint() as there:
-        opening = asyncio.ensure_future(there.channel.open(METHOD, (), 0.2))
-        wire = await there.taken()
-        call = await opening
+        wire, _ = await there.called()
+        call = await there.channel.open(METHOD, (), 0.2)
         assert await ended(call) is StatusCode.DEADLINE_EXCEEDED
-        assert (await wire.until(frames.RST_STREAM, 1))[1] == ErrorCode.CANCEL.to_bytes(4)
+        assert (await wire.until(frames.RST_STREAM, call.number))[1] == ErrorCode.CANCEL.to_bytes(4)
         await there.serves(wire)

@@ -128,6 +128,14 @@ ATTACKS: dict[str, tuple[ErrorCode, Attack]] = {
 }
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a slow machine takes for an attack, no more of it is allowed meanwhile."""
+    monkeypatch.setattr("sensorium.rpc.http2.connection._IDLE_FRAMES_PER_SECOND", 0.0)
+    monkeypatch.setattr("sensorium.rpc.http2.server_connection._RESETS_PER_SECOND", 0.0)
+
+
+@pytest.mark.usefixtures("no_time_passes")
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_connection_ends_with_its_reason_and_a_neighbour_is_served(name: str) -> None:
     code, attack = ATTACKS[name]
