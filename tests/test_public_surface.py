@@ -54,7 +54,7 @@ sys.meta_path.insert(0, OnlyTheBase())
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", IMPORT_WITH_ONLY + code], capture_output=True, text=True, cwd=ROOT, timeout=100
+        [sys.executable, "-c", IMPORT_WITH_ONLY + code], capture_output=True, text=True, cwd=ROOT, timeout=600
     )
 
 

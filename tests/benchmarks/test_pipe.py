@@ -29,9 +29,9 @@ async def test_answers_find_their_requests_in_any_order(tmp_path: Path) -> None:
     try:
         async with PipeCaller(process) as caller:
             asked = [caller.call([Prompt((7,) * length, 2)]) for length in (1, 5)]
-            ((one,), (other,)) = await asyncio.wait_for(asyncio.gather(*asked), 30)
+            ((one,), (other,)) = await asyncio.wait_for(asyncio.gather(*asked), 300)
             ended = asyncio.create_task(caller.call([Prompt((7,), 1)]))
-            (last,) = await asyncio.wait_for(ended, 30)
+            (last,) = await asyncio.wait_for(ended, 300)
     finally:
         process.stop()
     assert (one.arrivals, other.arrivals) == ([1.0, 1.0], [5.0, 5.0])
@@ -52,7 +52,7 @@ async def test_the_engine_answers_through_it(tmp_path: Path) -> None:
     process = program(tmp_path, "-m", "benchmarks.text.engine", "--model", str(write_checkpoint(tmp_path, "llama")))
     try:
         async with PipeCaller(process) as caller:
-            (sample,) = await asyncio.wait_for(caller.call([Prompt((7, 8, 9), 6)]), 60)
+            (sample,) = await asyncio.wait_for(caller.call([Prompt((7, 8, 9), 6)]), 300)
     finally:
         process.stop()
     assert not sample.error

@@ -41,9 +41,9 @@ def told(command: str, cache: Path) -> str:
     """Runs a kubectl command against an address without a cluster and returns its standard error."""
     program, _, rest = command.partition(" ")
     assert program == "kubectl"
-    nowhere = f"--server=http://127.0.0.1:1 --kubeconfig=/dev/null --cache-dir={cache} --request-timeout=2s"
+    nowhere = f"--server=http://127.0.0.1:1 --kubeconfig=/dev/null --cache-dir={cache} --request-timeout=5m"
     done = subprocess.run(
-        f"{KUBECTL} {rest} {nowhere}", shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60
+        f"{KUBECTL} {rest} {nowhere}", shell=True, cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode
     return done.stderr

@@ -16,7 +16,7 @@ from sensorium import AsyncClient
 from sensorium.v1.common_pb2 import GenerationParameters
 from sensorium.v1.text_pb2 import GenerateRequest
 from tests.e2e.processes import ROOT, server
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 USER = 23456
 """Nobody's number."""
@@ -69,7 +69,7 @@ async def test_a_call_is_answered(confined: list[str], tmp_path: Path) -> None:
         routes = ("--static", service.address, *quick)
         async with server(tmp_path / "gateway.log", "gateway", *routes, within=confined) as gateway:
             async with AsyncClient(gateway.address) as client:
-                answer = await client.text.generate(asked, timeout=30)
+                answer = await client.text.generate(asked, timeout=PATIENCE)
             assert answer.usage.output_token_count == 4
             for process in (gateway.process, service.process):
                 assert users(process.pid) == {str(USER)}

@@ -55,6 +55,6 @@ def composed(components: Sequence[str], more: Mapping[str, Any] | None = None) -
 def _kustomize(folder: Path) -> str:
     # The wheel's own, whose version is pinned: another one may order and quote otherwise.
     kubectl = Path(sys.executable).parent / "kubectl"
-    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -33,7 +33,7 @@ def main() -> None:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        for answer in call(request, timeout=120):
+        for answer in call(request, timeout=600):
             print(json_format.MessageToJson(answer))
 
 

@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 from typing import Self
 
@@ -8,38 +7,50 @@ from local import stack
 from local.fleet import fleet
 from local.stack import Ports, Stack, StackFailed
 
-PATIENCE = 0.4
+
+class Clock:
+    """Stands for the module `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(stack, "time", made)
+    return made
 
 
 class Slow(Stack):
     """Starts nothing. Models become ready one by one, each after half of STALLED_SECONDS; the last may never."""
 
-    def __init__(self, *, stalls: bool) -> None:
+    def __init__(self, clock: Clock, *, stalls: bool) -> None:
         super().__init__(Ports.free(1), fleet()[:1])
-        self.began = time.monotonic()
+        self.clock = clock
         self.stalls = stalls
 
     def __enter__(self) -> Self:
         return self
 
     def _progress(self, client: object) -> str:
-        left = 4 - int((time.monotonic() - self.began) / (PATIENCE / 2))
+        left = 4 - int(self.clock.now / (stack.STALLED_SECONDS / 2))
         return f"loading {left}" if left > 0 else "loading the last" if self.stalls else ""
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "STALLED_SECONDS", PATIENCE)
-
-
-def test_a_slow_start_with_progress_is_waited_for() -> None:
-    with Slow(stalls=False) as slow:
+def test_a_slow_start_with_progress_is_waited_for(clock: Clock) -> None:
+    with Slow(clock, stalls=False) as slow:
         assert list(dict.fromkeys(slow.wait_ready())) == ["loading 4", "loading 3", "loading 2", "loading 1"]
-        assert time.monotonic() - slow.began > PATIENCE
+        assert clock.now > stack.STALLED_SECONDS
 
 
-def test_a_stalled_start_fails_and_names_what_is_missing() -> None:
-    with Slow(stalls=True) as slow, pytest.raises(StackFailed, match="nothing has changed: loading the last"):
+def test_a_stalled_start_fails_and_names_what_is_missing(clock: Clock) -> None:
+    with Slow(clock, stalls=True) as slow, pytest.raises(StackFailed, match="nothing has changed: loading the last"):
         list(slow.wait_ready())
 
 

@@ -28,12 +28,13 @@ def shown() -> tuple[str, int]:
     return output, sum(bool(text.strip()) and text.strip() in answer[1] for text in reads)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_the_demo_streams_answers_asks_every_task_and_exits_0() -> None:
-    """Text streams: the answer arrives in several reads. A busy machine may merge them, so there is a second try."""
+    """Text streams: the answer arrives in several reads. A busy machine may merge them, so there are further tries."""
     output, pieces = shown()
-    if pieces <= 3:
-        output, pieces = shown()
+    for _ in range(2):
+        if pieces <= 3:
+            output, pieces = shown()
     assert pieces > 3, "the answer came in one piece"
     assert "Ada" in output.rpartition("What is my name?")[0], output
     for column in ("first token", "tokens/s", "endpoint"):

@@ -34,8 +34,8 @@ HERE = {
     'pool="multimodal"': 'pool="image-chat"',
 }
 """Label values that autoscaler queries use in a cluster, and their values in this stack."""
-ASKED = 'count(sum by (model) (rate(sensorium_gateway_requests_total{code="OK", model!="other"}[10s])) > 0)'
-PROPOSED = "sum(rate(sensorium_engine_proposed_tokens_total[10s])) > 0"
+ASKED = 'count(sum by (model) (rate(sensorium_gateway_requests_total{code="OK", model!="other"}[5m])) > 0)'
+PROPOSED = "sum(rate(sensorium_engine_proposed_tokens_total[5m])) > 0"
 """Has a value while tokens are proposed. On a busy machine, engines stop proposing for a while."""
 QUESTIONS = [question for question in questions() if not question.where.startswith("$")]
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
@@ -48,6 +48,9 @@ class Observed:
     prometheus: Prometheus
     stack: Stack
     start: float
+
+
+pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def observed() -> Iterator[Observed]:
                 while [series.value for series in prometheus.now(ASKED)] != [len(MEMBERS)] or not prometheus.now(
                     PROPOSED
                 ):
-                    assert time.time() < start + 200, "some model was never asked, or proposed no tokens"
+                    assert time.time() < start + 600, "some model was never asked, or proposed no tokens"
                     time.sleep(0.5)
                 time.sleep(3)  # until every rule has seen it
                 yield Observed(prometheus, stack, start)
@@ -107,7 +110,7 @@ def test_every_expression_has_values(observed: Observed) -> None:
         for there, here in HERE.items():
             expression = expression.replace(there, here)
         asked |= {(question.where, part) for part in measured(promql.parse(expression))}
-    end = time.monotonic() + 240
+    end = time.monotonic() + 1200
     while asked := {each for each in asked if not has_values(observed.prometheus, each[1])}:
         assert time.monotonic() < end, f"nothing is shown of {sorted(asked)}"
         time.sleep(0.5)
@@ -149,16 +152,29 @@ def test_a_board_is_drawn_whole(board: Board, observed: Observed) -> None:
 def test_top_shows_the_same(observed: Observed) -> None:
     ports = observed.stack.ports
     url = f"http://127.0.0.1:{ports.gateway_metrics}/metrics"
-    command = [sys.executable, "-m", "sensorium.cli", "top", "--once", "--interval", "1", "--metrics", url]
-    done = subprocess.run(
-        [*command, "--target", observed.stack.target], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    command = [sys.executable, "-m", "sensorium.cli", "top", "--once", "--metrics", url]
+    lines: list[str] = []
+    for seconds in (1, 10, 100):  # on a slow machine no chat may end within a second
+        done = subprocess.run(
+            [*command, "--interval", str(seconds), "--target", observed.stack.target],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        if chats(lines) > 0:
+            break
     assert "requests/s" in lines[0]
     for name in MEMBERS:
         assert sum(line.startswith(name) for line in lines) == 2, "once as a pool, once as a model"
     assert sum("127.0.0.1:" in line for line in lines[1:]) == len(MEMBERS)
+    assert chats(lines) > 0
+
+
+def chats(lines: list[str]) -> float:
+    """Returns the rate of requests that is shown of the chat model, which must be ready."""
     (chat,) = (line.split() for line in lines if line.startswith("chat") and "█" not in line and "░" not in line)
     assert chat[1] == "ready"
-    assert float(chat[2]) > 0
+    return float(chat[2])

@@ -7,16 +7,19 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from k8s.monitoring.boards import BOARDS
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         return answer.read().decode()
 
 
+@pytest.mark.timeout(1800)
 def test_boards_are_served_until_ctrl_c() -> None:
     command = [sys.executable, "-m", "local", "observe", "--only", "chat", "--free-ports"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as observed:
@@ -30,7 +33,7 @@ def test_boards_are_served_until_ctrl_c() -> None:
         boards = re.findall(r"(http://\S+)\s+the boards", output)[0]
         for board in BOARDS:
             assert f'<img src="/{board.name}.svg"' in get(f"{boards}/{board.name}")
-        end = time.monotonic() + 120
+        end = time.monotonic() + 6000
         while "<polyline" not in get(f"{boards}/gateway.svg"):
             assert time.monotonic() < end, "no line is drawn"
             time.sleep(0.5)
@@ -40,7 +43,7 @@ def test_boards_are_served_until_ctrl_c() -> None:
     assert "Stopping." in rest
     assert len(children) >= 3
     # The fork server ends by itself after its parent has ended.
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while left := [pid for pid in children if alive(int(pid))]:
         assert time.monotonic() < end, left
         time.sleep(0.05)

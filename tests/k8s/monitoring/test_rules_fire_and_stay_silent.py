@@ -21,7 +21,7 @@ Labels = dict[str, str]
 
 
 def promtool(*arguments: object) -> str:
-    done = subprocess.run([tool("promtool"), *map(str, arguments)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([tool("promtool"), *map(str, arguments)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
