@@ -11,8 +11,7 @@ import grpc
 
 from sensorium.status import from_rpc_error
 from sensorium.v1 import text_pb2, text_pb2_grpc
-
-_SECONDS = 120.0
+from tests.waiting import PATIENCE
 
 
 @dataclass(eq=False)
@@ -53,7 +52,7 @@ class Callers:
             ended = Ended(kind, monotonic())
             self.running.append(ended)
             try:
-                async with asyncio.timeout(_SECONDS):
+                async with asyncio.timeout(PATIENCE):
                     await once(ended)
             except grpc.aio.AioRpcError as error:
                 told = from_rpc_error(error)

@@ -11,7 +11,6 @@ from pathlib import Path
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 180.0
 
 
 class Logged:
@@ -66,7 +65,7 @@ async def server(log: Path, module: str, *arguments: str, within: Sequence[str] 
     """Runs a process until it is ready, and ends it by its id if it has not ended by itself."""
     running = Server(log, module, *arguments, within=within)
     try:
-        await until(lambda: running.ready or running.ended, START_SECONDS)
+        await until(lambda: running.ready or running.ended)
         assert not running.ended, running.log
         yield running
     finally:

@@ -18,7 +18,7 @@ from services.text.app import TextService
 from services.text.config import TextSettings
 from services.vision.app import VisionService
 from services.vision.config import VisionSettings
-from tests.waiting import until
+from tests.waiting import PATIENCE, until, watched
 
 QUICK: dict[str, Any] = {
     "port": 0,
@@ -119,11 +119,20 @@ async def _running(service: ModelProcess[Any]) -> AsyncIterator[RunningService]:
 
 @asynccontextmanager
 async def _gateway(running: RunningService, **changes: Any) -> AsyncIterator[RunningStack]:
-    gateway = Gateway(GatewaySettings(static=(running.address,), **QUICK, **changes))
-    async with gateway, gateway.server as server:
+    async with gateway_of(running.address, **changes) as (gateway, client):
+        yield RunningStack(client, running, gateway)
+
+
+@asynccontextmanager
+async def gateway_of(*addresses: str, **changes: Any) -> AsyncIterator[tuple[Gateway, AsyncClient]]:
+    """Runs a gateway that has reached the services at `addresses`, and a client of it."""
+    # Where the test computes on the event loop, an answer to the gateway's probe may come late.
+    settings = GatewaySettings(static=addresses, probe_timeout_seconds=PATIENCE, **QUICK, **changes)
+    gateway = Gateway(settings)
+    async with watched(), gateway, gateway.server as server:
         await gateway.prepare()
         # It waits for one attempt only, which a busy machine may let fail.
         await until(lambda: all(endpoint.learned for endpoint in gateway.pool.endpoints))
         server.ready()
-        async with AsyncClient(f"127.0.0.1:{server.port}", timeout=60) as client:
-            yield RunningStack(client, running, gateway)
+        async with AsyncClient(f"127.0.0.1:{server.port}", timeout=PATIENCE) as client:
+            yield gateway, client

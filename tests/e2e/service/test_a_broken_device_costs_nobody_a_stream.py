@@ -9,8 +9,6 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from gateway.app import Gateway
-from gateway.config import GatewaySettings
 from local.nursery import Fork
 from local.stack import free_ports
 from sensorium import AsyncClient
@@ -18,8 +16,8 @@ from sensorium.errors import ModelNotReady
 from sensorium.v1 import text_pb2 as pb
 from services.watchdog import DEVICE_FAILED, STEP_HUNG
 from tests.e2e.conftest import Checkpoints
-from tests.e2e.stack import QUICK, text_service
-from tests.waiting import until
+from tests.e2e.stack import gateway_of, text_service
+from tests.waiting import PATIENCE, until
 
 REQUEST = pb.StreamGenerateRequest(
     prompt="Once", parameters={"temperature": 1.1, "seed": 5, "max_new_tokens": 150, "min_new_tokens": 150}
@@ -34,20 +32,26 @@ class Supervisor:
     """Starts a process anew on the same port, as Kubernetes would."""
 
     def __init__(self, folder: Path, tmp_path: Path) -> None:
+        self._fault = tmp_path / "fault"
         self._arguments = (
-            *("--fault", str(tmp_path / "fault"), "--model", str(folder), "--name", "m", "--device", "cpu"),
-            *("--dtype", "float32", "--metrics-port", "0", "--stuck-step-seconds", "1", "--max-sequences", "16"),
+            *("--fault", str(self._fault), "--model", str(folder), "--name", "m", "--device", "cpu"),
+            *("--dtype", "float32", "--metrics-port", "0", "--stuck-step-seconds", "5", "--max-sequences", "16"),
         )
         # Not a port that the kernel gives to callers, who could take it while no process has it.
         self._tmp_path, self._starts, (self.port,) = tmp_path, 0, free_ports(1)
-        self.fault = tmp_path / "fault"
 
     async def start(self) -> None:
         self._starts += 1
         log = self._tmp_path / f"replica-{self._starts}.log"
         self.process = Fork("replica", "tests.e2e.faulty", (*self._arguments, "--port", str(self.port)), log)
-        await until(lambda: "ready" in self.log.split() or self.process.exit_code is not None, 90)
+        await until(lambda: "ready" in self.log.split() or self.process.exit_code is not None)
         assert f"listening on 127.0.0.1:{self.port}" in self.log, self.log
+
+    def tell(self, fault: str) -> None:
+        """Tells the process which fault its device has, all at once, as it reads that in every step."""
+        new = self._tmp_path / "new"
+        new.write_text(fault)
+        new.replace(self._fault)
 
     @property
     def log(self) -> str:
@@ -74,46 +78,45 @@ async def read(client: AsyncClient, told: asyncio.Event | None = None) -> list[i
     return tokens
 
 
-async def statuses(address: str) -> list[int]:
-    """Returns what health says until the server is gone."""
-    found: list[int] = []
+async def follow_health(address: str, found: list[int]) -> None:
+    """Appends what health says until the server is gone."""
     async with grpc.aio.insecure_channel(address) as channel:
         try:
             async for answer in HealthStub(channel).Watch(HealthCheckRequest()):  # pyright: ignore
                 found.append(answer.status)
         except grpc.aio.AioRpcError:
             pass
-    return found
 
 
 async def test_streams_go_on_elsewhere_and_the_process_begins_anew(
     supervisor: Supervisor, checkpoints: Checkpoints
 ) -> None:
     async with text_service(checkpoints("llama"), name="m", max_sequences=4) as other:
-        async with AsyncClient(other.address, timeout=60) as client:
+        async with AsyncClient(other.address, timeout=PATIENCE) as client:
             expected = await read(client)
         for fault, (code, reason) in FAULTS.items():
             await supervisor.start()
-            async with AsyncClient(supervisor.address, timeout=60) as client:
+            async with AsyncClient(supervisor.address, timeout=PATIENCE) as client:
                 assert await read(client) == expected
-            gateway = Gateway(GatewaySettings(static=(supervisor.address, other.address), **QUICK))
-            async with gateway, gateway.server as server:
-                await gateway.prepare()
-                server.ready()
-                async with (
-                    AsyncClient(f"127.0.0.1:{server.port}", timeout=60) as client,
-                    AsyncClient(supervisor.address, timeout=60) as direct,
-                ):
-                    told = asyncio.Event()
-                    health = asyncio.create_task(statuses(supervisor.address))
-                    streams = [asyncio.create_task(read(client, told)) for _ in range(3)]
-                    neighbour = asyncio.create_task(read(direct))
-                    await told.wait()
-                    supervisor.fault.write_text(fault)
-                    assert await asyncio.gather(*streams) == [expected] * 3
-                    with pytest.raises(ModelNotReady):
-                        await neighbour
-                    assert await health == [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING]
+            async with (
+                gateway_of(supervisor.address, other.address) as (gateway, client),
+                AsyncClient(supervisor.address, timeout=PATIENCE) as direct,
+            ):
+                health = list[int]()
+                following = asyncio.create_task(follow_health(supervisor.address, health))
+                await until(lambda health=health: bool(health))
+                supervisor.tell("is slow")  # so that no stream has ended when the fault comes
+                told = [asyncio.Event() for _ in range(2)]
+                streams = [asyncio.create_task(read(client, told[0])) for _ in range(3)]
+                neighbour = asyncio.create_task(read(direct, told[1]))
+                for each in told:
+                    await each.wait()
+                supervisor.tell(fault)
+                assert await asyncio.gather(*streams) == [expected] * 3
+                with pytest.raises(ModelNotReady):
+                    await neighbour
+                await following
+                assert health == [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING]
             resumed = gateway.registry.get_sample_value("sensorium_gateway_stream_resumes_total", {"result": "resumed"})
             assert resumed
             await until(lambda: supervisor.process.exit_code is not None)
@@ -121,4 +124,4 @@ async def test_streams_go_on_elsewhere_and_the_process_begins_anew(
             assert supervisor.log.count(f"has stopped working ({reason})") == 1
             # Who hung where is in the log.
             assert ("most recent call first" in supervisor.log) == (code == STEP_HUNG)
-            supervisor.fault.unlink()
+            supervisor.tell("")

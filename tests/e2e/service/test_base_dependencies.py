@@ -20,7 +20,7 @@ class Wall:
 
 sys.meta_path.insert(0, Wall())
 import sensorium
-with sensorium.Client(sys.argv[1], timeout=60) as client:
+with sensorium.Client(sys.argv[1], timeout=600) as client:
     print("".join(client.text.stream_text("Streams", max_new_tokens=8, temperature=0.0, ignore_eos=True)))
 """
 

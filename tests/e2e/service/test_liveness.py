@@ -11,7 +11,7 @@ from tests.e2e.stack import text_service
 
 def status(port: int, path: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=300) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:

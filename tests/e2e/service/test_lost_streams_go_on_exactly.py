@@ -1,21 +1,19 @@
 """The rest of a stream that lost its replica is what that replica would have sent."""
 
-import time
+import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 
-from gateway.app import Gateway
-from gateway.config import GatewaySettings
 from sensorium import AsyncClient
 from sensorium.v1 import text_pb2 as pb
 from services.engine.generation.computation import Computation
 from tests.e2e.conftest import Checkpoints
-from tests.e2e.stack import QUICK, text_service
+from tests.e2e.stack import gateway_of, text_service
 from tests.fakes.cable import Cable
+from tests.waiting import PATIENCE
 
 SAMPLED = {"temperature": 1.1, "top_p": 0.95, "seed": 11}
 CASES: dict[str, dict[str, Any]] = {
@@ -28,44 +26,42 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-async def read(client: AsyncClient, request: pb.StreamGenerateRequest, cable: Cable | None = None) -> Any:
-    """Returns what each candidate came to, and the usage; cuts the cable while the stream goes on."""
+STEPS = 20
+"""More than it takes until a caller has read the beginning of a stream, and fewer than the whole of it takes."""
+
+
+async def read(
+    client: AsyncClient, request: pb.StreamGenerateRequest, cable: Cable | None = None, cut: Any = None
+) -> Any:
+    """Returns what each candidate came to, and the usage; cuts the cable while the stream goes on, and sets `cut`."""
     texts: defaultdict[int, str] = defaultdict(str)
     tokens: defaultdict[int, list[int]] = defaultdict(list)
     logprobs: list[float] = []
-    count = starts = 0
+    events = starts = 0
     async for event in client.text.stream_generate(request):
-        count, starts = count + 1, starts + event.HasField("started")
+        events, starts = events + 1, starts + event.HasField("started")
         texts[event.delta.candidate_index] += event.delta.text
         tokens[event.delta.candidate_index] += event.delta.token_ids
         logprobs += [each.logprob for each in event.delta.logprobs]
-        if count == 5 and cable is not None:
+        if events == 5 and cable is not None:
             await cable.cut()
+            cut.set()
     assert starts == 1
     finishes = [(each.candidate_index, each.finish) for each in event.completed.candidates]
     used = (event.completed.usage.input_token_count, event.completed.usage.output_token_count)
     return (dict(texts), dict(tokens), finishes, used), logprobs
 
 
-@asynccontextmanager
-async def gateway_of(*addresses: str) -> AsyncIterator[tuple[Gateway, AsyncClient]]:
-    gateway = Gateway(GatewaySettings(static=addresses, **QUICK))
-    async with gateway, gateway.server as server:
-        await gateway.prepare()
-        server.ready()
-        async with AsyncClient(f"127.0.0.1:{server.port}", timeout=60) as client:
-            yield gateway, client
+def held_until_cut(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Lets the model make no more than the beginning of a stream until what it returns is set."""
+    run, steps, cut = Computation.run, count(), threading.Event()
 
-
-def slow_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets steps take longer, so that no stream is over before whoever is to cut it has read its beginning."""
-    run = Computation.run
-
-    def slowly(computation: Computation, rows: Any) -> Any:
-        time.sleep(0.003)
+    def held(computation: Computation, rows: Any) -> Any:
+        assert next(steps) < STEPS or cut.wait(PATIENCE)
         return run(computation, rows)
 
-    monkeypatch.setattr(Computation, "run", slowly)
+    monkeypatch.setattr(Computation, "run", held)
+    return cut
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -77,14 +73,14 @@ async def test_nothing_tells_that_a_replica_was_lost(
     # The one with more rows is the first to be chosen.
     many, few = {"name": "m", "max_sequences": 16}, {"name": "m", "max_sequences": 4}
     async with text_service(folder, **many) as lost, text_service(folder, **few) as other:
-        async with AsyncClient(other.address, timeout=60) as client:
+        async with AsyncClient(other.address, timeout=PATIENCE) as client:
             expected, likely = await read(client, request)
-        slow_down(monkeypatch)
+        cut = held_until_cut(monkeypatch)
         async with (
             Cable(lost.service.server.port) as cable,
             gateway_of(cable.address, other.address) as (gateway, client),
         ):
-            told, told_likely = await read(client, request, cable)
+            told, told_likely = await read(client, request, cable, cut)
             assert told == expected
             assert told_likely == pytest.approx(likely, abs=1e-4)
             resumed = gateway.registry.get_sample_value("sensorium_gateway_stream_resumes_total", {"result": "resumed"})

@@ -17,8 +17,8 @@ from services.watchdog import DEVICE_FAILED
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.processes import Server, server
 from tests.e2e.requests import read, request
-from tests.tiny.language_models import greedy
-from tests.waiting import until
+from tests.tiny.language_models import greedy, write_checkpoint
+from tests.waiting import PATIENCE, until
 
 DIVIDED = ("--tensor-parallel", "2", "--device", "auto", "--dtype", "float32", "--drain-delay-seconds", "0")
 
@@ -52,11 +52,11 @@ def metric(running: Server, name: str) -> float:
     return float(found[1])
 
 
-async def test_a_lost_rank_ends_the_service(checkpoints: Checkpoints, tmp_path: Path) -> None:
+async def test_a_lost_rank_ends_the_service(tmp_path: Path) -> None:
     """Streams end so that a gateway takes them elsewhere, and the process so that it is started anew."""
-    folder = checkpoints("llama")
+    folder = write_checkpoint(tmp_path / "llama", "llama", context=8192)
     async with server(tmp_path / "log", "services.text", "--model", str(folder), *DIVIDED) as running:
-        async with AsyncClient(running.address, retry=None, timeout=60) as client:
+        async with AsyncClient(running.address, retry=None, timeout=PATIENCE) as client:
             info = (await client.models.get_model(models_pb2.GetModelRequest())).model
             assert len(info.rank_bytes) == 2
             assert min(info.rank_bytes) > 0
@@ -65,7 +65,7 @@ async def test_a_lost_rank_ends_the_service(checkpoints: Checkpoints, tmp_path: 
             assert await asyncio.to_thread(metric, running, "sensorium_engine_ranks") == 2
             assert await asyncio.to_thread(metric, running, "sensorium_engine_telling_seconds_total") > 0
             stream: AsyncIterator[StreamGenerateResponse] = aiter(
-                client.text.stream_generate(request([9], max_new_tokens=230, ignore_eos=True))
+                client.text.stream_generate(request([9], max_new_tokens=8000, ignore_eos=True))
             )
             for _ in range(3):
                 await anext(stream)
@@ -84,7 +84,7 @@ async def test_torchrun_starts_the_ranks(checkpoints: Checkpoints, tmp_path: Pat
     log = tmp_path / "log"
     started = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "services.text")
     async with server(log, *started, "--model", str(folder), *DIVIDED) as running:
-        async with AsyncClient(running.address, retry=None, timeout=60) as client:
+        async with AsyncClient(running.address, retry=None, timeout=PATIENCE) as client:
             answer = await read(client, request([9, 11, 13], max_new_tokens=9, temperature=0))
             assert answer.token_ids == greedy(folder, [9, 11, 13], 9)
         ranks = children(running.process.pid)

@@ -24,6 +24,7 @@ from tests.tiny import hearing_models
 from tests.tiny.audio_models import write_ctc_model
 from tests.tiny.listening_models import write_listening_model
 from tests.vowels import RATE, Samples
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "parakeet"])
@@ -139,8 +140,12 @@ async def test_results_depend_neither_on_pieces_nor_on_company(one_folder: Path)
 
 
 async def test_interim_results_never_take_back_what_is_stable(one_folder: Path) -> None:
+    events: list[pb.StreamTranscribeResponse] = []
     async with speech_stack(one_folder) as stack:
-        events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=4)
+        for pace in (4, 1, 0.5):  # a machine that stops meanwhile leaves out interim results, which are due by time
+            events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=pace)
+            if len(events) > 8:
+                break
     stable = ["", ""]
     for result in (event.result for event in events if event.HasField("result")):
         assert result.text.startswith(stable[result.utterance_index])
@@ -153,7 +158,7 @@ async def test_interim_results_never_take_back_what_is_stable(one_folder: Path) 
 
 async def test_a_plain_client_hears_the_same(one_folder: Path) -> None:
     def blocking(address: str) -> list[pb.StreamTranscribeResponse]:
-        with Client(address, timeout=60) as client:
+        with Client(address, timeout=PATIENCE) as client:
             return list(client.speech.stream_transcribe(requests(AUDIO)))
 
     async with speech_stack(one_folder) as stack:
