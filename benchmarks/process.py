@@ -12,7 +12,7 @@ from typing import IO, Any
 
 SERVER_CORE = 0
 LOAD_CORE = 1
-START_SECONDS = 240.0
+START_SECONDS = 600.0
 STOP_SECONDS = 15.0
 ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")

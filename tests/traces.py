@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sensorium.rpc import telemetry
+from tests.waiting import PATIENCE
 
 ENDPOINT = "http://127.0.0.1:9"
 """The address of a collector; nothing connects to it."""
@@ -54,4 +55,5 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
     """Collects the spans of every server of this test that exports to ENDPOINT."""
     exporter = _Kept()
     monkeypatch.setattr(telemetry, "exporter_of", lambda endpoint: exporter)
+    monkeypatch.setattr(telemetry, "_FLUSH_SECONDS", PATIENCE)
     yield Collected(exporter)
