@@ -43,19 +43,20 @@ def settle_manner(loaded: LoadedModel) -> None:
     failure: Exception | None = None
     for_one: PromptManner | None = None
     begins, ends = _around(processor, composer)
-    for manner in _MANNERS:
-        processor.manner = replace(manner, begins=begins, ends=ends)
+    for kind in _MANNERS:
+        needs_image = kind.lays_out and not _writes_text(processor)
+        manner = processor.manner = replace(kind, begins=begins, ends=ends, needs_image=needs_image)
         try:
             same = _same(processor, composer, _ALONE)
         except _ERRORS as error:
-            if manner == PromptManner():  # others are for other processors
+            if kind == PromptManner():  # others are for other processors
                 failure = error
             continue
         if same and (several := _several(processor, composer)):
             processor.manner = several
             return
         if same and for_one is None:
-            for_one = replace(manner, begins=begins, ends=ends, most=1)
+            for_one = replace(manner, most=1)
     if for_one is not None:
         processor.manner = for_one
         return
@@ -80,6 +81,14 @@ def _around(processor: MediaProcessor, composer: PromptComposer) -> tuple[tuple[
         if own[begin:end] == written:
             return tuple(own[:begin]), tuple(own[end:])
     return (), ()
+
+
+def _writes_text(processor: MediaProcessor) -> bool:
+    """Returns whether the processor writes a prompt without media."""
+    try:
+        return bool(processor.own_inputs("Now", []))
+    except _ERRORS:
+        return False
 
 
 def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManner | None:

@@ -10,6 +10,8 @@ class PromptManner:
 
     lays_out: bool = False
     """It changes texts beyond the places of media, as PaliGemma's does."""
+    needs_image: bool = False
+    """It writes no prompt without an image, as PaliGemma's does not."""
     shares_edges: bool = False
     """It writes one token between images that touch, and a space between an image and a word, as Idefics2's does."""
     encloses: bool = False

@@ -62,7 +62,7 @@ class PromptComposer:
         """Returns the prompt of a text with placeholders for `media`, which are in order for each kind.
 
         Raises:
-            InvalidArgument: there are more or fewer placeholders than media.
+            InvalidArgument: there are more or fewer placeholders than media, or none where the model needs one.
         """
         token_ids, ordered = self.tokens(rendered, media)
         return MultimodalPrompt(self._encoder.shown(rendered), token_ids, self._placer.place(token_ids, ordered, FIELD))
@@ -75,6 +75,8 @@ class PromptComposer:
         self, rendered: str, media: Sequence[tuple[MediaKind, Medium]]
     ) -> tuple[list[int], list[tuple[MediaKind, Medium]]]:
         """Returns the tokens of such a text, and the media in their order there. Raises as `expand`."""
+        if self._processor.manner.needs_image and not media:
+            raise InvalidArgument([Violation(FIELD, "shows no image, and this model reads no text without one")])
         waiting = {kind: [medium for its, medium in media if its is kind] for kind in self._processor.kinds}
         ordered: list[tuple[MediaKind, Medium]] = []
 

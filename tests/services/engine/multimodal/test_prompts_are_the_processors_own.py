@@ -29,6 +29,10 @@ async def test_what_a_processor_writes_besides_is_written_too(tmp_path: Path) ->
         first, second, *_ = shown("paligemma")
         for turn in [(first, "What is this?"), ("Both ", first, second, " say")]:
             assert (await rig.run(*turn, max_new_tokens=8)).ids == rig.own.generate(*turn, count=8)
+        with pytest.raises(ValueError, match="`images` are expected"):
+            rig.own.generate("Only words.")
+        with pytest.raises(InvalidArgument, match="shows no image, and this model reads no text without one"):
+            rig.compose("Only words.")
     finally:
         rig.built.engine.close()
 
