@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -6,10 +7,14 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from services.engine.loading import LoadedModel, load_language_model
+from services.engine.native import library
 from tests.services.bench import Bench, BenchMaker, fake_bench, real_bench
 from tests.services.fake_runner import FakeRunner
 from tests.tiny.language_models import tokenizer as tiny_tokenizer
 from tests.tiny.language_models import write_checkpoint
+
+library._COMPILE_SECONDS = 3600
+"""Where it ended for one worker in time and for another not, they would not agree on the tests."""
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +42,13 @@ def fresh_llama(llama_folder: Path) -> LoadedModel:
 def own_llama(llama_folder: Path) -> PreTrainedModel:
     """The same weights in float32, run by transformers alone."""
     return AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float32).eval()
+
+
+@pytest.fixture
+def loops() -> Callable[[], int]:
+    """Counts the threads that run something by turns, but for those that earlier tests of this process have left."""
+    earlier = set(threading.enumerate())
+    return lambda: sum(thread.name == "turns" and thread not in earlier for thread in threading.enumerate())
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A request paused for a slow reader holds no thread of the library's `generate` loop."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,16 +36,13 @@ ASK = SynthesisAsk(
 
 @pytest.mark.parametrize("write", [write_csm, write_dia])
 async def test_a_text_that_is_not_read_waits_between_its_sentences(
-    tmp_path: Path, write: Callable[[Path], Path]
+    tmp_path: Path, write: Callable[[Path], Path], loops: Callable[[], int]
 ) -> None:
     loaded = load_speaker(Checkpoint(str(write(tmp_path)), torch.device("cpu")), SpeakerParts())
     admission = Admission(QueueLimits(9))
     engine = SpeechEngine(admission, EngineMetrics(CollectorRegistry()), SpeechLimits(unread_samples=1))
     preprocessing = Preprocessing(admission)
     synthesizer = Synthesizer(loaded, engine, preprocessing, 1000, 1 << 22)
-
-    def loops() -> int:
-        return sum(thread.name == "turns" for thread in threading.enumerate())
 
     engine.start()
     try:

@@ -111,6 +111,7 @@ def three_hours() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.usefixtures("uncollected")  # the collector would look at all that other tests have left, in this time
 def test_three_hours_in_few_bytes_take_neither_memory_nor_minutes() -> None:
     """Whether the head tells of them or not, and whatever else it tells."""
     file = three_hours()
@@ -122,9 +123,9 @@ def test_three_hours_in_few_bytes_take_neither_memory_nor_minutes() -> None:
     limits = AudioLimits(LIMITS.file_bytes, 600)
     for data, longest in ((file, "is 10800 s long"), (bytes(silent), "is 60")):
         tracemalloc.start()
-        began = time.process_time()
+        began = time.thread_time()
         with pytest.raises(AudioRefused, match=longest):
             read(data, "", limits)
-        assert time.process_time() - began < 2
+        assert time.thread_time() - began < 2
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
         tracemalloc.stop()

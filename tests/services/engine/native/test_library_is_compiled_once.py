@@ -1,11 +1,15 @@
 import shlex
 import shutil
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.engine.native import library
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler on this machine")
 
@@ -71,16 +75,24 @@ def test_of_processes_that_start_together_one_compiles(tmp_path: Path, monkeypat
     assert runs.read_text() == "run\n"
 
 
-def test_a_compiler_that_takes_too_long_leaves_no_process_behind(
+async def test_a_compiler_that_takes_too_long_leaves_no_process_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A C compiler is a driver that starts another process for the work."""
     started = tmp_path / "started"
-    compiler(tmp_path, monkeypatch, f"sleep 300 & echo $! > {started}; wait")
-    monkeypatch.setattr(library, "_COMPILE_SECONDS", 0.5)
+    compiler(tmp_path, monkeypatch, f"sleep 900 & echo $! > {started}.new; mv {started}.new {started}; wait")
+    communicate = subprocess.Popen.communicate
+
+    def late(process: "subprocess.Popen[bytes]", **named: Any) -> Any:
+        while not started.exists():  # however long the shell takes to begin
+            time.sleep(0.01)
+        return communicate(process, **named)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", late)
+    monkeypatch.setattr(library, "_COMPILE_SECONDS", 0.1)
     assert library.load_library.__wrapped__() is None
     assert "timed out" in caplog.text
-    assert not _runs(int(started.read_text()))
+    await until(lambda: not _runs(int(started.read_text())))
 
 
 def _runs(pid: int) -> bool:

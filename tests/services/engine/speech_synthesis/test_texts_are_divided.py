@@ -45,12 +45,13 @@ def test_a_long_sentence_is_divided_at_commas_else_at_spaces_else_anywhere() -> 
     assert sentences("x" * 10 + " " + "y" * 3, 10) == ["x" * 10, "yyy"]
 
 
+@pytest.mark.usefixtures("uncollected")  # the collector would look at all that other tests have left, in this time
 @pytest.mark.parametrize("unit", [".", ". ", "a. ", '."', "\n ", "x", "a, ", "。", "é. ", "I. ", "(", "。」", "1. "])
 def test_no_text_takes_long(unit: str) -> None:
     text = (unit * 20_000)[:20_000]
     began = time.thread_time()
     found = sentences(text, 250)
-    assert time.thread_time() - began < 0.5
+    assert time.thread_time() - began < 1
     assert all(0 < len(sentence) <= 250 for sentence in found)
     letters = "".join(each for each in "".join(found) if each.isalnum())
     assert letters == "".join(each for each in text if each.isalnum())

@@ -1,8 +1,11 @@
 import asyncio
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -98,6 +101,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.usefixtures("uncollected")  # the collector would look at all that other tests have left, in this time
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_served(
     name: str, compiler: StructureCompiler
@@ -117,10 +121,27 @@ async def test_what_cannot_be_compiled_in_bounds_is_refused_and_the_next_is_serv
     assert accepts(await compiled(compiler, wanted("regex", f"next|{len(name)}")), "next")
 
 
-async def test_a_deep_structure_within_bounds_is_compiled(compiler: StructureCompiler) -> None:
-    """Its recursion would crash a process whose threads have the usual stack size."""
-    structure = await compiled(compiler, chain(1_500))
-    assert accepts(structure, "[[[]]]")
+PATIENT = "from services.engine.structure import trial; trial.TRIAL_CPU_SECONDS = 30.0; trial.main()"
+
+
+async def test_a_deep_structure_within_bounds_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its recursion would crash a process whose threads have the usual stack size.
+
+    As it takes most of the usual time of a trial, this one may take as long as it does on a slow machine.
+    """
+
+    def start(command: list[str], **named: Any) -> "subprocess.Popen[str]":
+        return subprocess.Popen([command[0], "-c", PATIENT], **named)
+
+    own = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr(sandbox, "subprocess", own)
+    monkeypatch.setattr(sandbox, "TRIAL_WALL_SECONDS", 300.0)
+    compiler = StructureCompiler(tokenizer(), Admission(QueueLimits()))
+    try:
+        structure = await compiled(compiler, chain(1_500))
+        assert accepts(structure, "[[[]]]")
+    finally:
+        compiler.close()
 
 
 async def test_a_process_that_is_gone_is_started_again(compiler: StructureCompiler) -> None:

@@ -3,7 +3,8 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,17 @@ def bench(folder: Path) -> Iterator[Bench]:
     bench.engine.close()
 
 
-def caches() -> int:
-    """Returns how many models' own caches are alive."""
+def alive() -> list[OwnCache]:
+    """Returns the models' own caches that are alive."""
     gc.collect()
-    return sum(type(thing) is OwnCache for thing in gc.get_objects())
+    return [thing for thing in gc.get_objects() if type(thing) is OwnCache]
+
+
+@pytest.fixture
+def caches() -> Callable[[], int]:
+    """Counts the models' own caches that are alive, but for those that earlier tests of this process have left."""
+    earlier = weakref.WeakSet(alive())
+    return lambda: sum(cache not in earlier for cache in alive())
 
 
 def failing_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int, token: int) -> None:
@@ -56,7 +64,7 @@ def failing_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int, token:
     monkeypatch.setattr(layer, "forward", forward)
 
 
-async def test_whatever_ends_a_request_frees_its_cache(bench: Bench) -> None:
+async def test_whatever_ends_a_request_frees_its_cache(caches: Callable[[], int], bench: Bench) -> None:
     assert caches() == 0
     bench.engine._unread_tokens = 100_000  # however long nobody reads
     done, left = bench.submit([7, 8], max_new_tokens=5), bench.submit([9, 10], max_new_tokens=200)
@@ -72,7 +80,9 @@ async def test_whatever_ends_a_request_frees_its_cache(bench: Bench) -> None:
     assert caches() == 0
 
 
-async def test_a_deadline_frees_the_cache(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deadline_frees_the_cache(
+    caches: Callable[[], int], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.engine._unread_tokens = 100_000  # however long nobody reads
     stream = bench.submit([7, 8], max_new_tokens=100_000, deadline=time.monotonic() + 3600)
     await first_delta(stream)
@@ -85,7 +95,7 @@ async def test_a_deadline_frees_the_cache(bench: Bench, monkeypatch: pytest.Monk
 
 
 async def test_a_row_that_fails_in_the_middle_of_a_forward_ends_alone(
-    bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
+    caches: Callable[[], int], bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pytest keeps what is logged, and with it the frames of the failure.
     for module in ("computation", "ledger"):

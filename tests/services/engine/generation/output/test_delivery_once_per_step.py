@@ -63,7 +63,9 @@ def held(outbox: Outbox, stream: GenerationStream, decoder: Decoder | None = Non
 
 
 async def test_what_may_not_be_read_yet_is_taken_with_what_comes_behind_it() -> None:
-    outbox, stream, whole = Outbox(), GenerationStream(pace=MessagePace(1)), GenerationStream().whole()
+    pace = MessagePace(1)
+    outbox, stream, whole = Outbox(), GenerationStream(pace=pace), GenerationStream().whole()
+    pace.open = 3600  # streams, so that an hour lies between two messages of each
     output, unread = held(outbox, stream), held(outbox, whole)
     assert outbox.collect(soon=True) == []
     outbox.send()

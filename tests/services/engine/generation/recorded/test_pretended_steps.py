@@ -1,6 +1,5 @@
 """A simulated GPU takes its time for each step, in an otherwise real engine."""
 
-import asyncio
 import time
 
 from benchmarks.gpu.pretended import PretendedGraphs
@@ -25,7 +24,7 @@ async def test_tokens_come_no_faster_than_its_steps(llama: LoadedModel, benches:
     runner.recorded = graphs
     benches.append(assemble(runner, 64))
     began = time.monotonic()
-    found = await asyncio.gather(*(benches[0].run([20 + i, 30, 40], max_new_tokens=TOKENS) for i in range(3)))
+    found = await benches[0].run_all(*(([20 + i, 30, 40], {"max_new_tokens": TOKENS}) for i in range(3)))
     assert time.monotonic() - began >= (TOKENS - 1) * SECONDS
     assert [len(result.ids) for result in found] == [TOKENS] * 3
     # Its tokens are random: not the model's, and different in each of three rows.
