@@ -209,6 +209,8 @@ def _note(engine: Engine, making: float, building: float) -> str:
         attention = f"{attention} with {tiles}"
     if left := set[int]().union(*(getattr(module, "unsummed_tiles", ()) for module in model.modules())):
         attention += f", sums of up to {max(left)} rows left to their readers"
+    if merged := set[int]().union(*(getattr(module, "merged_groups", ()) for module in model.modules())):
+        attention += f", steps of up to {max(merged)} rows begun by one kernel"
     kinds = [type(module).__name__ for module in model.modules()]
     fused = f"{kinds.count('GpuDecoderLayer')} layers and {kinds.count('GpuExperts')} times experts by kernels"
     held = model.get_memory_footprint() / 1e9

@@ -17,11 +17,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from transformers import PreTrainedModel
 
 from benchmarks.gpu.ceilings import times_of
 from benchmarks.gpu.runner import prompts, read
 from benchmarks.gpu.shapes import DEFAULT, make
 from benchmarks.options import one_of
+from services.engine.fusion.triton.beginning import StepBeginning
 from services.engine.fusion.triton.decoder import GpuDecoderLayer
 from services.engine.fusion.triton.few_rows import FewRows, Tile, processors_of, size_for, wide_tiles_for
 from services.engine.fusion.triton.linear import GpuLinear
@@ -110,7 +112,7 @@ def _clock(loaded: LoadedModel, parts: Parts, rows: int, context: int) -> Callab
     return seconds
 
 
-def groups(model: nn.Module, runner: ModelRunner, rows: int) -> Iterator[Group]:
+def groups(model: PreTrainedModel, runner: ModelRunner, rows: int) -> Iterator[Group]:
     """Yields the alternatives for a step of `rows` rows. Choosing one changes modules in place."""
     backend = runner.backend
     assert isinstance(backend, TritonAttention)
@@ -119,6 +121,12 @@ def groups(model: nn.Module, runner: ModelRunner, rows: int) -> Iterator[Group]:
     own, *others = raced_tiles(backend.tiles.of(rows), key_bytes)
     ways = {str(tile): partial(backend.tiles.choose, rows, tile) for tile in (own, *others)}
     yield Group("attention", ways, str(own))
+    if (beginning := StepBeginning(model)).can_merge:
+        ways = {
+            "three kernels": partial(beginning.merge, rows, False),
+            "one kernel": partial(beginning.merge, rows, True),
+        }
+        yield Group("beginning", ways, "one kernel" if beginning.is_merged(rows) else "three kernels")
     if size_for(rows) not in RACED:
         return
     yield from product_groups(model, rows)

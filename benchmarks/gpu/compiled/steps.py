@@ -101,6 +101,10 @@ class Steps:
         numbers = torch.empty(1, dtype=torch.int64, device=NOWHERE)
         carry(numbers, numbers, size, size if kind is Kind.DECODING else 0)
         self._graphs.forward(shape)
+        if kind is Kind.DECODING and self._graphs.beginning.can_merge:
+            self._graphs.beginning.merge(size, True)
+            self._graphs.forward(shape)
+            self._graphs.beginning.merge(size, False)
         if self._adapted:
             self._graphs.forward(shape.twin)
 

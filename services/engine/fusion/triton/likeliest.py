@@ -1,4 +1,4 @@
-"""Kernels at both ends of a decode step: the greedy choice of tokens, and the choice of a step's input tokens."""
+"""Kernel at the end of a decode step: the greedy choice of tokens."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
 # Pyright does not know the arguments of a kernel's launch, which differ from its definition.
@@ -35,11 +35,6 @@ class LikeliestTokens:
         )  # fmt: skip
 
 
-def fill_in(given: Tensor, sources: Tensor, before: Tensor, tokens: Tensor) -> None:
-    """Writes `tokens` `[rows]`: `before[sources[row]]` where the source is not negative, else `given[row]`."""
-    take_tokens[(1,)](given, sources, before, tokens, len(given), BLOCK=power(len(given)), num_warps=1)
-
-
 @triton.jit
 def find_likeliest(
     logits,
@@ -74,15 +69,3 @@ def find_likeliest(
         first = tl.load(places + parts, cache_modifier=".cg")
         token = tl.min(tl.where(candidates == best, first, 2147483647), axis=0)
         tl.store(tokens + row, tl.where(tl.abs(best) < float("inf"), token, -1).to(tl.int64))
-
-
-@triton.jit
-def take_tokens(given, sources, before, tokens, count, BLOCK: tl.constexpr):
-    """See `fill_in`."""
-    rows = tl.arange(0, BLOCK)
-    there = rows < count
-    source = tl.load(sources + rows, mask=there, other=-1)
-    taken = tl.load(before + source, mask=there & (source >= 0), other=0)
-    # A row whose token is -1 is about to fail, so any valid token may run in its place.
-    token = tl.where(source >= 0, tl.maximum(taken, 0), tl.load(given + rows, mask=there, other=0))
-    tl.store(tokens + rows, token, mask=there)

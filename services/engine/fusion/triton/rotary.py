@@ -22,14 +22,22 @@ Angles = tuple[Tensor, Tensor]
 class GpuRotary(nn.Module):
     """Looks up the cosines and sines of positions in a table that the model's own module has computed."""
 
+    merged_groups: frozenset[int] = frozenset()
+    """Groups of rows whose decode steps begin with one kernel that looks up angles too; see StepBeginning."""
+
     def __init__(self, own: nn.Module, table: Angles) -> None:
         super().__init__()
         self._own = own
-        self._table = table
+        self.table = table
+        """Cosines and sines `[positions, rotated]`."""
+        self._ahead: tuple[Tensor, Angles] | None = None
 
     def forward(self, states: Tensor, position_ids: Tensor) -> Angles:
         """Returns cosines and sines `[1, T, rotated]` of positions `[1, T]`; other shapes go to the model's module."""
-        cosines, sines = self._table
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] is position_ids:
+            return ahead[1]
+        cosines, sines = self.table
         if position_ids.dim() != 2 or len(position_ids) != 1:
             return self._own(states, position_ids)
         width, positions = cosines.shape[1], position_ids.contiguous()
@@ -38,6 +46,10 @@ class GpuRotary(nn.Module):
             cosines, sines, positions, found[0], found[1], WIDTH=width, BLOCK=power(width), num_warps=1
         )
         return found[0], found[1]
+
+    def keep(self, position_ids: Tensor, angles: Angles) -> None:
+        """Stores the angles of positions, a tensor that this module is likely to be called with next."""
+        self._ahead = position_ids, angles
 
     def give_back(self) -> None:
         """Does nothing: the replaced module is unchanged."""

@@ -24,11 +24,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from services.engine.adapters.beside import AdaptersBeside
 from services.engine.device.capture import Captures
-from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
+from services.engine.fusion.triton.beginning import StepBeginning
+from services.engine.fusion.triton.likeliest import LikeliestTokens
 from services.engine.fusion.triton.transfer import carried
 from services.engine.generation.attention.backend import AttentionCall
 from services.engine.generation.attention.triton.backend import TritonAttention
@@ -60,7 +62,7 @@ class StepGraphs:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         backend: TritonAttention,
         cache: KVCache,
         device: torch.device,
@@ -69,6 +71,7 @@ class StepGraphs:
     ) -> None:
         """Takes no sequence beyond `longest` tokens, and the adapters that rows may name, if they are joined."""
         self._model, self._backend, self._cache, self._device = model, backend, cache, device
+        self.beginning = StepBeginning(model)
         self._adapters, self.longest, self._row_pages = adapters, longest, -(-longest // cache.page_size)
         self.share: Callable[[Tensor], object] | None = None
         """See Recorded."""
@@ -80,7 +83,7 @@ class StepGraphs:
         self._transfer: Transfer = partial(carried, self._captures) if kernel else copied
         self._inputs = self._inputs_for([])
         self._likeliest: LikeliestTokens | None = None
-        self._given = self._tokens = torch.empty(0, dtype=torch.int64)
+        self._tokens = torch.empty(0, dtype=torch.int64)
         self._told: Iterator[Told] = iter(())
 
     @torch.inference_mode()
@@ -135,7 +138,7 @@ class StepGraphs:
         """Makes room for the numbers of such steps, in place of those that were recorded."""
         self._graphs, self._shared, self._likeliest = {}, {}, None
         self._inputs, room = self._inputs_for(shapes), max(shape.size for shape in shapes)
-        self._given, self._tokens = torch.zeros(2, room, dtype=torch.int64, device=self._device)
+        self._tokens = torch.zeros(room, dtype=torch.int64, device=self._device)
         self._told = told_by_turns(self._tokens[: max(shape.outputs for shape in shapes)], self._transfer)
 
     def fill(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> None:
@@ -208,21 +211,19 @@ class StepGraphs:
     def forward(self, shape: StepShape) -> Tensor:
         """Runs the model on the tokens that were filled in. Returns the logits of those that have outputs."""
         given, sources, positions, slots, numbers, blocks, listed, pages = self._inputs.parts(shape)
-        fill_in(given, sources, self._tokens, self._given[: shape.size])
-        reads = shape.kind is Kind.READING
+        begin = self.beginning.of(shape.size if shape.kind is Kind.DECODING else 0)
         plan = TritonPlan(
             self._cache,
             slots,
             pages,
             QueryBlocks(blocks[: shape.decoding], shape.queries) if shape.decoding else None,
-            QueryBlocks(blocks[shape.decoding :], shape.span) if reads else None,
+            QueryBlocks(blocks[shape.decoding :], shape.span) if shape.reading else None,
             stored_first=shape.kind is not Kind.DECODING,
         )
         with self._adapters.picking(numbers) if self._adapters and shape.adapted else nullcontext():
             output = self._model(
-                input_ids=self._given[: shape.size].unsqueeze(0),
-                position_ids=positions.unsqueeze(0),
-                logits_to_keep=listed if reads else 0,
+                **begin(given, sources, self._tokens, positions),
+                logits_to_keep=listed if shape.reading else 0,
                 use_cache=False,
                 attention_call=AttentionCall(self._backend, plan),
             )

@@ -72,7 +72,7 @@ class StepInputs:
         self._adapters = adapters
         self._host = torch.zeros(room, dtype=torch.int64, pin_memory=cuda)
         self._device = torch.zeros(room, dtype=torch.int64, device=device)
-        self._transfer, self._carries = transfer, dict[StepShape, Callable[[], object]]()
+        self._transfer, self._carries = transfer, dict[tuple[int, int], Callable[[], object]]()
         self._carried = torch.cuda.Event() if cuda else None
         self._laid: list[list[int]] = []  # the pages of each row that are in the table now
         self._laid_as = 0, 0
@@ -182,11 +182,13 @@ class StepInputs:
         blocks[:, 4] = self._part_tokens(blocks[:, 2].clip(0), len(blocks))
 
     def _carry_of(self, shape: StepShape) -> Callable[[], object]:
-        """Returns what copies such a step's numbers to the device. It is made once per shape, when that is recorded."""
-        if shape not in self._carries:
-            changes = shape.size if shape.kind is Kind.DECODING else 0
-            self._carries[shape] = self._transfer(self._host, self._device, _ends(shape)[-1], changes)
-        return self._carries[shape]
+        """Returns what copies such a step's numbers to the device. It is made when such a shape is recorded, once for
+        all shapes with as many numbers: with and without adapters these are the same.
+        """
+        count, changes = _ends(shape)[-1], shape.size if shape.kind is Kind.DECODING else 0
+        if (count, changes) not in self._carries:
+            self._carries[count, changes] = self._transfer(self._host, self._device, count, changes)
+        return self._carries[count, changes]
 
     def _carry(self, carry: Callable[[], object]) -> None:
         carry()

@@ -1,7 +1,7 @@
 """Times alternatives for decode steps at load, in recorded steps of the whole model, so that kernels overlap as in
 service.
 
-The alternatives are tiles of attention, and which kernel adds up split-K products.
+The alternatives are tiles of attention, which kernel adds up split-K products, and how many kernels begin a step.
 """
 
 import logging
@@ -31,6 +31,8 @@ _CONTEXT, _LEAST_CONTEXT = 1024, 256
 """Tokens of each row, and the fewest that are worth timing if there are not enough pages."""
 _GAIN = 0.01
 """Share of a step's time that another tile has to save to be chosen."""
+_GAIN_OF_SAME = 0.002
+"""The same for what computes the same bits: more than times differ by from replay to replay."""
 _SECONDS = 20.0
 """No further tiles are compiled after this time."""
 
@@ -76,7 +78,8 @@ class TileRace:
 
     @torch.inference_mode()
     def run(self, most: int, timer: Timer = replay_seconds, seconds: float = _SECONDS) -> None:
-        """Sets the fastest tile for each group of up to `most` rows, and then the fastest way to sum split-K products.
+        """Sets the fastest tile for each group of up to `most` rows, then the fastest way to sum split-K products, and
+        then to begin a step.
 
         The default stays if nothing saves enough, or if there is no room for contexts worth timing.
         """
@@ -92,6 +95,7 @@ class TileRace:
                 self._lay(rows, context)
                 self._race(rows, timer, until)
                 self._race_sums(rows, timer, until)
+                self._race_beginnings(rows, timer, until)
             finally:
                 for row in rows:
                     self._pool.release(row.sequence.pages)
@@ -127,27 +131,51 @@ class TileRace:
         """Lets layers leave split-K parts to the next kernel, where that makes a step of so many rows faster."""
         count, of_tile = len(rows), frozenset({size_for(len(rows))})
         layers = [layer for layer in self._layers if layer.is_split(count)]
-        if not layers:
-            return
-        shape, agrees = StepShape(Kind.DECODING, count, count, 1, count), Agreement(self._allowed_error)
-        self._graphs.prepare([shape])
-        self._graphs.fill(rows, shape)
 
         def choose(left: bool) -> None:
             for layer in layers:
                 layer.unsummed_tiles = layer.unsummed_tiles | of_tile if left else layer.unsummed_tiles - of_tile
 
-        def enter(left: bool) -> Clock:
-            choose(left)
+        if layers:
+            names = f"split-K products of {count} rows are added up by", "the product itself", "the norm behind it"
+            self._race_switch(rows, choose, names, Agreement(self._allowed_error), _GAIN, timer, until)
+
+    def _race_beginnings(self, rows: list[Row[CachedTokens]], timer: Timer, until: float) -> None:
+        """Lets steps of so many rows begin with one kernel, where that is faster and changes no bit."""
+        beginning, count = self._graphs.beginning, len(rows)
+        if beginning.can_merge:
+            names = f"steps of {count} rows begin with", "kernels for tokens, embeddings and angles", "one kernel"
+            choose = partial(beginning.merge, count)
+            self._race_switch(rows, choose, names, Agreement(0.0), _GAIN_OF_SAME, timer, until)
+
+    def _race_switch(
+        self,
+        rows: list[Row[CachedTokens]],
+        choose: Callable[[bool], None],
+        names: tuple[str, str, str],
+        agrees: Agreement,
+        gain: float,
+        timer: Timer,
+        until: float,
+    ) -> None:
+        """Chooses True if that agrees with False and saves the share `gain`, else False.
+
+        `names` are for the log: what is chosen, then False, then True.
+        """
+        shape = StepShape(Kind.DECODING, len(rows), len(rows), 1, len(rows))
+        self._graphs.prepare([shape])
+        self._graphs.fill(rows, shape)
+
+        def enter(way: bool) -> Clock:
+            choose(way)
             return partial(timer, agrees.checked(self._graphs.recorded(shape)))
 
         best = False
         try:
             times = least({False: enter(False)} | entered([True], enter, until))
-            best = fastest(times, False, _GAIN)
-            names = {False: "the product itself", True: "the norm behind it"}
-            told = ", ".join(f"{names[left]} {seconds * 1e6:.0f} µs" for left, seconds in times.items())
-            log.info("split-K products of %d rows are added up by %s; timed: %s", count, names[best], told)
+            best = fastest(times, False, gain)
+            told = ", ".join(f"{names[1 + way]} {seconds * 1e6:.0f} µs" for way, seconds in times.items())
+            log.info("%s %s; timed: %s", names[0], names[1 + best], told)
         finally:
             choose(best)
 

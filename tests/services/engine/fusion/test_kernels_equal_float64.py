@@ -26,7 +26,7 @@ from tests.tiny.language_models import CONFIGS, write_checkpoint
 
 pytest.importorskip("triton")
 from services.engine.fusion.triton.attention import GpuAttention
-from services.engine.fusion.triton.likeliest import LikeliestTokens, fill_in
+from services.engine.fusion.triton.likeliest import LikeliestTokens
 from services.engine.fusion.triton.linear import GpuLinear
 from services.engine.fusion.triton.mlp import GpuMlp
 from services.engine.fusion.triton.norm import GpuNorm
@@ -234,13 +234,3 @@ def test_the_likeliest_token_is_the_first_of_each_row(device: str) -> None:
     for _ in range(2):  # the second run does not depend on the first
         likeliest.find(logits, tokens)
         assert tokens.tolist() == [int(logits[0].argmax()), 17, 0, -1, -1, 9000]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_tokens_are_those_given_or_those_of_the_step_before(device: str) -> None:
-    given, sources, before = (
-        torch.tensor(values, device=device) for values in ([7, 0, 9, 0, 0], [-1, 3, -1, 0, 1], [11, -1, 12, 13])
-    )
-    tokens = torch.full([5], -7, device=device)
-    fill_in(given, sources, before, tokens)
-    assert tokens.tolist() == [7, 13, 9, 11, 0]

@@ -1,16 +1,19 @@
 """A step's inputs are the same, whether all were filled in or the previous ones moved on by one token."""
 
 import random
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.recorded.step_inputs import LaidRows, StepInputs
 from services.engine.generation.recorded.step_shape import StepShape, decoding_shapes
+from services.engine.generation.recorded.transfer import Transfer, copied
 from services.engine.generation.sampling.device_choice import DRAWS, NUMBERS, Draws, numbers_of
 from services.engine.generation.sequence import CachedTokens, Row
 from tests.services.dice import dice
@@ -22,8 +25,8 @@ PAGE, LONGEST, STEPS = 4, 40, 24
 class Places(StepInputs):
     """The inputs of a step of up to four rows, which tests can read."""
 
-    def __init__(self) -> None:
-        super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part, {})
+    def __init__(self, transfer: Transfer = copied) -> None:
+        super().__init__(decoding_shapes(4), LONGEST // PAGE, PAGE, torch.device("cpu"), self.part, {}, transfer)
 
     @staticmethod
     def part(contexts: list[int], _blocks: int) -> int:
@@ -98,3 +101,19 @@ def test_draws_that_are_made_for_some_steps_are_those_of_each() -> None:
         assert draws.take().tolist() == found[DRAWS].tolist()
         for sequence in sequences:
             sequence.token_ids.append(1)
+
+
+def test_steps_with_and_without_adapters_share_a_transfer() -> None:
+    made = list[tuple[int, ...]]()
+
+    def transfer(source: Tensor, target: Tensor, *what: int) -> Callable[[], object]:
+        made.append(what)
+        return copied(source, target, *what)
+
+    kept, pool = Places(transfer), PagePool(LONGEST, PAGE)
+    for shape in decoding_shapes(4):
+        row = rows_of(dice(), pool, 1)
+        for own in (shape, shape.twin):
+            kept.fill(row, own)
+            assert kept.parts(own)[2][0] == row[0].sequence.computed - 1  # its position, as media shift it
+    assert len(made) == len(set(made)) == len(decoding_shapes(4))

@@ -163,3 +163,26 @@ def test_a_race_that_fails_leaves_no_pages_behind(fresh_llama: LoadedModel, monk
     with pytest.raises(torch.OutOfMemoryError):
         race.run(2, lambda *_: pytest.fail("it was timed"))
     assert race.pool.free_count == PAGES
+
+
+@pytest.mark.parametrize("kind", ["faster", "no faster", "depends on tokens besides"])
+def test_steps_begin_with_one_kernel_where_that_is_faster_and_the_same(
+    fresh_llama: LoadedModel, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noting(PlayedGraphs):
+        def recorded(self, shape: StepShape) -> StepGraph:
+            graph: Any = super().recorded(shape)
+            graph.graph.merged = self.beginning.is_merged(shape.size)
+            return graph
+
+    def besides(_: nn.Module, arguments: object, named: dict[str, Any], output: Any) -> None:
+        output.logits += 1e-6 * (named.get("input_ids") is not None)
+
+    monkeypatch.setattr(tiles, "RACED", ())
+    race = Race(fresh_llama, Noting, by_kernels=True)
+    if kind == "depends on tokens besides":
+        fresh_llama.model.register_forward_hook(besides, with_kwargs=True)
+    saved = 0.001 if kind == "no faster" else 0.005
+    race.run(2, lambda size, _: 1.0 - saved * race.timed.merged)
+    beginning = race.graphs.beginning
+    assert [beginning.is_merged(rows) for rows in (1, 2, 16, 17)] == [kind == "faster"] * 3 + [False]
