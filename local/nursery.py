@@ -15,7 +15,9 @@ from pathlib import Path
 
 from local.process import STOP_SECONDS
 
-_PRELOADED = ["services.text.app", "services.vision.app", "services.speech.app", "services.multimodal.app"]
+_PRELOADED = [
+    "services.text.app", "services.vision.app", "services.speech.app", "services.multimodal.app", "local.frozen"
+]  # fmt: skip
 
 
 class Fork:
