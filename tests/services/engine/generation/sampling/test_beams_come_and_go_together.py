@@ -1,5 +1,4 @@
 import asyncio
-import random
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Inva
 from services.engine.generation.requests.request import BeamParameters
 from services.engine.generation.sequence import CachedTokens
 from tests.services.bench import Bench, BenchMaker, Result, eventually, output_of, pass_time, read, request
+from tests.services.dice import dice
 from tests.services.engine.generation.lives import lived
 from tests.services.engine.generation.vocabularies import Undecodable
 from tests.services.fake_runner import continuation
@@ -191,7 +191,7 @@ async def test_tokens_held_that_no_search_finds_are_refused(real: BenchMaker) ->
 
 async def test_nothing_leaks_over_many_requests_of_all_kinds_in_a_tight_cache(real: BenchMaker) -> None:
     bench = real(pages=13, max_sequences=8, prefill_tokens=32)
-    source = random.Random(3)
+    source = dice()
 
     async def life(number: int) -> str:
         await asyncio.sleep(source.random() * 0.3)
@@ -208,7 +208,7 @@ async def test_nothing_leaks_over_many_requests_of_all_kinds_in_a_tight_cache(re
             fields["deadline"] = time.monotonic() + source.random() * 0.5
         return await lived(bench, prompt, fields, None if number % 5 else lambda: source.random() * 0.3)
 
-    ends = await asyncio.gather(*map(life, range(160)))
+    ends = await asyncio.gather(*map(life, range(80)))
     await eventually(lambda: bench.idle)
     assert {"cancelled", "completed"} <= set(ends)
     assert "empty" not in ends
