@@ -20,8 +20,14 @@ class LayoutProbe:
         return batch
 
     def attend(self, layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor, plan: object) -> Tensor:
-        """See AttentionBackend.attend. The step is one whole sequence, and no cache is used."""
+        """See AttentionBackend.attend. The step is one whole sequence, and no cache is used.
+
+        Raises:
+            ValueError: the layer has been called before. Such models run layers in loops, with a cache for each loop.
+        """
         assert plan is None
+        if layer.index in self.layouts:
+            raise ValueError(f"layer {layer.index} attends more than once to a token")
         self.layouts[layer.index] = LayerLayout(query.shape[1], key.shape[1], key.shape[2], value.shape[2], key.dtype)
         self.layers[layer.index] = layer
         return attend_row(layer, query, key, value)

@@ -244,18 +244,21 @@ def probe_layouts(loaded: LoadedModel) -> dict[int, LayerLayout]:
             f"{loaded.architecture} has {expected} layers, of which {len(probe.layouts)} use transformers' attention "
             "interface."
         )
-    if _forgets(config, probe):
-        raise NotPaged(
-            f"The cache of {loaded.architecture}'s own generate forgets tokens that its attention would still see."
-        )
+    _require_keys_and_values(loaded.architecture, config, probe)
     return probe.layouts
 
 
-def _forgets(config: PretrainedConfig, probe: LayoutProbe) -> bool:
-    """Returns whether the model's own cache drops tokens of a layer whose attention has no sliding window."""
+def _require_keys_and_values(architecture: str, config: PretrainedConfig, probe: LayoutProbe) -> None:
+    """Raises NotPaged if the model's own cache holds something else of a layer, or less than its attention would see.
+
+    In half precision, a state that adds little to a layer's output could pass for rounding.
+    """
     own: list[Any] = DynamicCache(config=config).layers
-    return any(
+    if any("LinearAttention" in type(layer).__name__ for layer in own):
+        raise NotPaged(f"The cache of {architecture}'s own generate holds a state beside keys and values.")
+    if any(
         getattr(own[index], "is_sliding", False) and not layer.sliding_window
         for index, layer in probe.layers.items()
         if index < len(own)
-    )
+    ):
+        raise NotPaged(f"The cache of {architecture}'s own generate forgets tokens that its attention would still see.")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import FalconH1Config, cache_utils
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.attention.backend import IMPLEMENTATION, AttentionLayer
@@ -18,7 +19,7 @@ from services.engine.generation.cache.state_size import StateSize
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import build, output_of, read, real_bench, request
-from tests.tiny.language_models import CONFIGS, write_checkpoint
+from tests.tiny.language_models import CONFIGS, random_model, tokenizer, write_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -80,6 +81,34 @@ def test_an_attention_that_differs_is_found_in_half_precision(
     assert (verified(loaded, ReferenceAttention()) > tolerance(loaded)) == noisy
     with pytest.raises(NotPaged, match="relative error"):
         verified(loaded, Tampered(**changes))
+
+
+def test_a_layer_that_runs_twice_is_found_however_little_that_changes(llama_folder: Path) -> None:
+    loaded = load_language_model(str(llama_folder), revision=None, device=CPU, dtype="bfloat16")
+    layer = loaded.model.model.layers[1]
+    original = layer.forward
+
+    def looped(hidden_states: Tensor, *given: Any, **named: Any) -> Tensor:
+        once = original(hidden_states, *given, **named)
+        return once + 0.01 * (original(once, *given, **named) - once)
+
+    layer.forward = looped
+    with pytest.raises(NotPaged, match="layer 1 attends more than once to a token"):
+        probe_layouts(loaded)
+
+
+@pytest.mark.skipif(not hasattr(cache_utils, "LinearAttentionAndFullAttentionLayer"), reason="hybrids have own caches")
+def test_a_state_beside_keys_is_found_however_little_it_changes(tmp_path: Path) -> None:
+    config = FalconH1Config(
+        vocab_size=len(tokenizer()), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_d_state=8,
+        mamba_n_groups=1, mamba_chunk_size=16, ssm_out_multiplier=0.05,
+    )  # fmt: skip
+    random_model(config).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    loaded = load_language_model(str(tmp_path), revision=None, device=CPU, dtype="bfloat16")
+    with pytest.raises(NotPaged, match="a state beside keys and values"):
+        probe_layouts(loaded)
 
 
 def test_what_is_only_wrong_of_one_row_that_decodes_is_found(llama_folder: Path) -> None:
