@@ -26,7 +26,8 @@ class AudioVectors:
         own = getattr(output, "pooler_output", None)
         if own is not None and self._pools:
             return {"vector": own.flatten(1)}
-        states: Tensor = output.last_hidden_state
+        # A sum over minutes overflows in float16, and numbers of frames above 256 are rounded in bfloat16.
+        states: Tensor = output.last_hidden_state.float()
         count = self.frames.of(batch, states.shape[1]).to(states.device)
         inside = torch.arange(states.shape[1], device=states.device) < count[:, None]
-        return {"vector": (states * inside[..., None]).sum(1) / count[:, None].to(states.dtype)}
+        return {"vector": (states * inside[..., None]).sum(1) / count[:, None]}

@@ -50,12 +50,6 @@ class Scribe:
     """Empty, because a caller's text never enters a prompt."""
 
     @property
-    def counts_new(self) -> bool:
-        """Whether the generation configuration limits new tokens only, not the decoder's first tokens too."""
-        own: Any = self.loaded.model.generation_config
-        return own.max_new_tokens is not None
-
-    @property
     def rate(self) -> int:
         """Sample rate in Hz of the model's input."""
         return int(self.extractor.sampling_rate)

@@ -12,8 +12,8 @@ from services.engine.generation.sampling.timestamps import TimestampRule
 from services.engine.model_rules import token_ids
 
 FOLLOWED = frozenset(
-    {"alignment_heads", "is_multilingual", "lang_to_id", "language", "max_initial_timestamp_index",
-     "no_timestamps_token_id", "prev_sot_token_id", "return_timestamps", "task_to_id"}
+    {"alignment_heads", "forced_decoder_ids", "is_multilingual", "lang_to_id", "language",
+     "max_initial_timestamp_index", "no_timestamps_token_id", "prev_sot_token_id", "return_timestamps", "task_to_id"}
 )  # fmt: skip
 """Fields of the generation configuration that are applied here, beside those of all models."""
 TRANSCRIBE, TRANSLATE = "transcribe", "translate"
@@ -35,6 +35,8 @@ class ListeningTokens:
     own_language: str = ""
     """Code of the language that a checkpoint was fine-tuned for; empty to detect it."""
     tasks: Mapping[str, int] = field(default_factory=dict[str, int])
+    forced: tuple[int, ...] = ()
+    """What follows the start of transcript in files that name neither languages nor tasks."""
     alignment_heads: tuple[tuple[int, int], ...] = ()
     """Pairs of a decoder layer and a head; empty if the files name none."""
 
@@ -47,6 +49,8 @@ class ListeningTokens:
 
     def opening(self, language: str, task: str) -> tuple[int, ...]:
         """Returns the decoder's first tokens; `language` is one of the codes, or empty for a model of one language."""
+        if not self.languages and not self.tasks:
+            return (self.start, *self.forced)
         named = (self.languages[language],) if language else ()
         return (self.start, *named, *([self.tasks[task]] if task in self.tasks else []))
 
@@ -69,6 +73,9 @@ def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     heads = getattr(own, "alignment_heads", None) or []
     languages = {name.strip("<|>"): i for name, i in (getattr(own, "lang_to_id", None) or {}).items()}
     named = (getattr(own, "language", None) or "").strip("<|>").lower()
+    forced = _forced(own)
+    if not named and not getattr(own, "task", None) and forced:  # older files name the language by its token
+        named = next((code for code, i in languages.items() if i == forced[0]), "")
     return ListeningTokens(
         start=own.decoder_start_token_id,
         previous=getattr(own, "prev_sot_token_id", None) or (previous if known else None),
@@ -77,8 +84,15 @@ def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         languages=languages,
         own_language=next((code for code in (named, TO_LANGUAGE_CODE.get(named)) if code in languages), None) or "",
         tasks=dict(getattr(own, "task_to_id", None) or {}),
+        forced=tuple(i for i in forced if i is not None and i != none_id),
         special=frozenset(
             [*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)]
         ),
         alignment_heads=tuple((layer, head) for layer, head in heads),
     )
+
+
+def _forced(own: Any) -> list[int | None]:
+    """Returns the tokens that `forced_decoder_ids` puts behind the first one, in order; None leaves a place free."""
+    places = dict(getattr(own, "forced_decoder_ids", None) or ())
+    return [places[place] for place in range(1, len(places) + 1) if place in places]

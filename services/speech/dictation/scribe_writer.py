@@ -8,6 +8,7 @@ from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.openings import Opening
 from services.engine.listening.scribe import Scribe
+from services.engine.loading import behind
 from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
@@ -46,8 +47,12 @@ class ScribeWriter:
         return WindowAnswers(candidates, 0, times.queue, times.compute)
 
     def _opened(self, opening: Opening, longest: int) -> ModelDefaults:
-        own = self._defaults
-        most = own.max_new_tokens or longest
-        if own.max_new_tokens and not self._scribe.counts_new:
-            most = max(most + len(own.decoder_start_ids) - len(opening.start_ids), 1)
-        return replace(own, decoder_start_ids=opening.start_ids, max_new_tokens=most)
+        """Returns the defaults for an opening: lengths of the generation configuration include it."""
+        own: Any = self._scribe.loaded.model.generation_config
+        starts = len(opening.start_ids)
+        return replace(
+            self._defaults,
+            decoder_start_ids=opening.start_ids,
+            max_new_tokens=own.max_new_tokens or behind(own.max_length, starts) or longest,
+            min_new_tokens=own.min_new_tokens or behind(own.min_length, starts),
+        )

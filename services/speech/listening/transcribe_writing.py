@@ -177,7 +177,9 @@ class WritingTranscriber:
         course.note(readings)
         done = 0
         for i, reading in enumerate(readings.candidates):
-            found, done = self._transcripts.stretches(reading, frames)
+            every, done = self._transcripts.stretches(reading, frames)
+            # Models hallucinate in the silence that pads the last window.
+            found = [each for each in every if self._offset(course) + each.start_seconds < course.seconds]
             words = await self._aligned(course, window, reading, found)
             course.likelihoods[i] += self._transcripts.likelihoods(reading, found)
             course.segments[i] += self._segments(course, readings, reading, found, words)
@@ -190,7 +192,7 @@ class WritingTranscriber:
         """Returns the timed words of each stretch; none if the request does not ask for them."""
         # The last generated token was never an input of the decoder, so it has no attention.
         given = reading.tokens[: reading.generated - 1]
-        if not course.options.word_times or not given:
+        if not course.options.word_times or not given or not found:
             return [[] for _ in found]
         asked = window, course.options, course.language, given, course.deadline
         looks, opening = await waited_for(lambda: self._writer.align(*asked), begun=course.waits)
@@ -205,13 +207,15 @@ class WritingTranscriber:
         words: Sequence[Sequence[Word]],
     ) -> list[Segment]:  # fmt: skip
         no_speech = self._transcripts.no_speech(readings)
-        offset = course.done * self.window_seconds / self._all_frames
         segments = (
-            self._transcripts.segment(reading, stretch, offset, no_speech, own)
+            self._transcripts.segment(reading, stretch, self._offset(course), no_speech, own)
             for stretch, own in zip(found, words, strict=True)
         )
-        # Models hallucinate in the silence that pads the last window.
-        return [_within(each, course.seconds) for each in segments if each is not None and each.start < course.seconds]
+        return [_within(each, course.seconds) for each in segments if each is not None]
+
+    def _offset(self, course: Course) -> float:
+        """Returns where the next window begins, in seconds."""
+        return course.done * self.window_seconds / self._all_frames
 
     async def _find_language(self, course: Course, window: Medium) -> None:
         known: Any = self._tokens.languages

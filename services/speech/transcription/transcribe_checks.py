@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.audio.reader import AudioReader, Sound
-from services.engine.language.languages import is_tag
+from services.engine.language.languages import choose, is_tag, tag_of
 from services.engine.media.refusal import AudioRefused
 from services.speech.transcription.transcribe_ask import TranscribeAsk
 
@@ -48,13 +48,14 @@ def sound_of(
     return sound
 
 
-def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool) -> list[Violation]:
+def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool, own_language: str) -> list[Violation]:
     """Returns the options that do not apply to a frame model (CTC, TDT, RNN-T), which has no prompt.
 
-    With `finds_language` the model is multilingual and detects the language: none can be set.
+    With `finds_language` the model is multilingual and detects the language: none can be set. `own_language` is the
+    code of its one language, empty if its files do not name it.
     """
     count = ask.transcript_count
-    return [
+    wrong = [
         Violation(field, f"does not apply: the model {reason}")
         for field, reason, sent in (
             ("language", "detects the language, and it cannot be set", ask.language if finds_language else ""),
@@ -66,3 +67,9 @@ def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool) -> list[Violat
         )
         if sent
     ]
+    if ask.language and is_tag(ask.language) and tag_of(own_language):
+        try:
+            choose(ask.language, [own_language], field="language")
+        except InvalidArgument as error:
+            wrong = [*error.violations, *wrong]
+    return wrong

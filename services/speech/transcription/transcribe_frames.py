@@ -42,6 +42,8 @@ class FrameTranscriber:
         self._per_frame = model.samples_per_frame
         # Nemotron 3.5 has a prompt embedding per language; its default one detects the language.
         self._finds_language = hasattr(loaded.config, "default_prompt_id")
+        # MMS has an adapter and a vocabulary per language, of which the files choose one.
+        self._language: str = getattr(loaded.tokenizer, "target_lang", None) or ""
         self._texts = EmissionReader(loaded.tokenizer, model.samples_per_frame / reader.rate, model.writes_special)
         self._longest = self._whole_frames(window_seconds)
         self._stride = self._whole_frames(window_seconds / _STRIDE)
@@ -81,7 +83,8 @@ class FrameTranscriber:
         )
 
     def _wrong(self, ask: TranscribeAsk) -> list[Violation]:
-        return [*wrong_options(ask), *wrong_for_frames(ask, finds_language=self._finds_language)]
+        wrong = wrong_for_frames(ask, finds_language=self._finds_language, own_language=self._language)
+        return [*wrong_options(ask), *wrong]
 
     def _prepare(self, ask: TranscribeAsk) -> Prepared[Transcribed]:
         sound = sound_of(ask, self._reader, [*ask.violations, *self._wrong(ask)])

@@ -1,6 +1,7 @@
 """Transcribe by frame models (CTC) through gateway and client, against transformers in float32."""
 
 import asyncio
+import json
 import math
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from google.protobuf.duration_pb2 import Duration
-from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer, pipeline
+from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer, Wav2Vec2CTCTokenizer, pipeline
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sensorium import InvalidArgument, TaskNotSupported
@@ -186,6 +187,22 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> Non
             await transcribe(stack, SOUNDS[0], transcript_count=17)
         answer = await transcribe(stack, SOUNDS[0], language="en", transcript_count=1)
         assert answer.language == "en"
+
+
+async def test_a_language_of_another_adapter_is_refused(tmp_path: Path) -> None:
+    """MMS has a vocabulary and an adapter for each language, of which the files choose one."""
+    folder = write_ctc_model(tmp_path / "mms", "wav2vec2-masked")
+    wanted = Reference(folder).text(SOUNDS[0])
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    nested = folder / "nested.json"
+    nested.write_text(json.dumps({"fra": vocabulary, "eng": vocabulary}))
+    Wav2Vec2CTCTokenizer(str(nested), target_lang="fra").save_pretrained(folder)
+    async with speech_stack(folder) as stack:
+        for language in ("", "fr", "fr-CA", "fra"):
+            answer = await transcribe(stack, SOUNDS[0], language=language)
+            assert answer.transcripts[0].text == wanted
+        with pytest.raises(InvalidArgument, match=r"language: is 'en'; the model knows fra$"):
+            await transcribe(stack, SOUNDS[0], language="en")
 
 
 async def test_bad_recordings_harm_nobody(tmp_path: Path) -> None:

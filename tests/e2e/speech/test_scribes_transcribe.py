@@ -26,6 +26,7 @@ from services.speech.transcription.recording_cuts import RecordingCuts
 from tests.e2e.live_audio import AUDIO, events_of, finals, requests
 from tests.e2e.stack import speech_stack
 from tests.sounds import RATE, Samples, media, sound
+from tests.tiny.audio_models import PIECES
 from tests.tiny.scribes import write_scribe
 
 SOUNDS = [sound(seconds, seed) for seed, seconds in enumerate((1.5, 0.4, 2.0, 1.0, 1.5))]
@@ -140,6 +141,23 @@ async def test_silence_is_nothing_and_harms_nobody(tmp_path: Path) -> None:
         ]
         assert all(phases)
     assert answer.usage.output_token_count > 0
+
+
+async def test_the_least_length_counts_the_opening(tmp_path: Path) -> None:
+    """All pieces of text end an output here, so that it ends as soon as it may."""
+    write_scribe(tmp_path, "seamless_m4t_v2")
+    own = GenerationConfig.from_pretrained(tmp_path)
+    own.min_length, own.eos_token_id = 9, [2, *range(4, 4 + len(PIECES))]
+    own.save_pretrained(tmp_path)
+    reference = Reference(tmp_path)
+    inputs = [reference.extractor(each, sampling_rate=RATE, return_tensors="pt") for each in SOUNDS]
+    opening = 2
+    wanted = [len(reference.model.generate(**each, tgt_lang="deu")[0]) - opening for each in inputs]
+    assert own.min_length - opening + 1 in wanted
+    async with speech_stack(tmp_path) as stack:
+        asked = [pb.TranscribeRequest(audio=media(each), language="de") for each in SOUNDS]
+        answers = await asyncio.gather(*map(stack.client.speech.transcribe, asked))
+    assert [answer.usage.output_token_count for answer in answers] == wanted
 
 
 async def test_live_audio_is_read_as_a_recording_is(tmp_path: Path) -> None:

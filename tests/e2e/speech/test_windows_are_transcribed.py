@@ -18,7 +18,7 @@ from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
 from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import RATE, Samples, media, sound
-from tests.tiny.listening_models import LANGUAGES, SECONDS, write_listening_model
+from tests.tiny.listening_models import LANGUAGES, SECONDS, listening_tokenizer, write_listening_model
 
 SOUNDS = [sound(length, seed) for seed, length in enumerate((3.0, 8.5, 0.7))]
 """Recordings; one is longer than a window."""
@@ -136,6 +136,30 @@ async def test_a_model_made_for_one_language_finds_out_none(tmp_path: Path) -> N
         assert answer.language == "de"
         assert not answer.HasField("language_confidence")
         assert_equal(found(answer.transcripts[0]), Reference(folder).stretches(SOUNDS[0], "de"))
+
+
+@pytest.mark.parametrize("languages", [True, False])
+async def test_a_language_that_older_files_force_is_that_of_generate(tmp_path: Path, languages: bool) -> None:
+    ids = listening_tokenizer().get_vocab()
+    forced = [[1, ids["<|fr|>"]], [2, ids["<|transcribe|>"]], [3, ids["<|notimestamps|>"]]]
+    folder = write_listening_model(tmp_path, seed=5, languages=languages, forced_decoder_ids=forced)
+    reference: Any = Reference(folder)
+    wanted = reference.stretches(SOUNDS[1], language=None, task=None)
+    async with speech_stack(folder) as stack:
+        answer = await transcribe(stack, SOUNDS[1])
+    assert_equal(found(answer.transcripts[0]), wanted)
+    assert answer.language == ("fr" if languages else "")
+
+
+async def test_confidence_is_that_of_the_text_alone(folder: Path) -> None:
+    """What the model writes of the silence that fills the window behind the recording counts for nothing."""
+    async with speech_stack(folder) as stack:
+        for each in (SOUNDS[0], SOUNDS[2]):
+            (transcript,) = (await transcribe(stack, each, language="en")).transcripts
+            logs = [math.log(segment.confidence) for segment in transcript.segments]
+            counts = [len(segment.text.replace(" ", "")) for segment in transcript.segments]
+            mean = sum(log * count for log, count in zip(logs, counts, strict=True)) / sum(counts)
+            assert transcript.confidence == pytest.approx(math.exp(mean), rel=1e-3)
 
 
 async def test_words_are_the_pipelines(folder: Path) -> None:

@@ -22,9 +22,9 @@ class OutputRules:
     source_repetition_penalty: float = 1.0
     """Above 1, tokens of the encoder's input become likelier."""
     source_no_repeat_ngram_size: int = 0
+    """No run of this many tokens of the input is repeated; 0 allows all."""
     timestamps: TimestampRule | None = None
     """The order of timestamp tokens, where the model writes them."""
-    """No run of this many tokens of the input is repeated; 0 allows all."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ _NEVER = float("-inf")
 
 def source_processors(request: GenerationRequest, row: Tensor) -> Iterator[RowProcessor]:
     """Yields the rules that relate the output to the input: an encoder's source, or the prompt."""
+    if request.source_token_ids and request.media is not None:
+        return  # the encoder reads a recording or an image, and its tokens only stand for that
     rules, source = request.sampling.rules, request.source_token_ids or request.prompt_token_ids
     if rules.source_repetition_penalty != 1.0:
         yield SourceRepetition(rules.source_repetition_penalty, source, row)
