@@ -30,6 +30,11 @@ class EncoderDecoder(PictureModel):
         own = self.model.generation_config
         return (own.bos_token_id if own.decoder_start_token_id is None else own.decoder_start_token_id,)
 
+    def begun(self, prompt: list[int]) -> list[int]:
+        """See PictureModel. As in `generate`, a prompt has no second start token, and Donut's has none but its own."""
+        whole = prompt and (prompt[0] in self.starts or "donut" in self.model.encoder.config.model_type)
+        return prompt if whole else super().begun(prompt)
+
     def arguments(self, inputs: dict[str, Tensor], prompt: Tensor) -> dict[str, Tensor]:
         """See PictureModel."""
         return {**inputs, "decoder_input_ids": prompt}

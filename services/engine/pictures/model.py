@@ -43,6 +43,10 @@ class PictureModel(ABC):
     def starts(self) -> tuple[int, ...]:
         """The token ids that the decoder's input starts with, before a prompt."""
 
+    def begun(self, prompt: list[int]) -> list[int]:
+        """Returns the decoder's input for the tokens of a prompt, which may be none."""
+        return [*self.starts, *prompt]
+
     @property
     def ends(self) -> frozenset[int] | None:
         """The end token ids; None: those of the generation configuration."""

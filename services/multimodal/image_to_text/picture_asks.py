@@ -18,8 +18,6 @@ _END = "</s_answer>"
 class PictureAsks:
     """Makes the generator's requests for one model."""
 
-    starts: tuple[int, ...]
-    """Token ids that the decoder's input starts with."""
     reads_question: bool
     """Whether a question goes into the encoder with the picture, instead of into the decoder's prompt."""
     defaults: ModelDefaults
@@ -27,12 +25,10 @@ class PictureAsks:
     """The id of Donut's `</s_answer>`; None for models that do not frame questions like Donut."""
 
     @classmethod
-    def of(
-        cls, starts: tuple[int, ...], reads_question: bool, defaults: ModelDefaults, id_of: Callable[[str], int | None]
-    ) -> "PictureAsks":
+    def of(cls, reads_question: bool, defaults: ModelDefaults, id_of: Callable[[str], int | None]) -> "PictureAsks":
         """Makes one for a model; `id_of` returns the id of a token, or None if it is not in the vocabulary."""
         framed = id_of("<s_docvqa>") is not None
-        return cls(starts, reads_question, defaults, id_of(_END) if framed else None)
+        return cls(reads_question, defaults, id_of(_END) if framed else None)
 
     def caption(self, ask: CaptionAsk) -> PictureAsk:
         """Returns the request for a caption; if there is a prompt, the model continues it."""
@@ -43,7 +39,6 @@ class PictureAsks:
             deadline=ask.deadline,
             violations=ask.violations,
             media=(ShownMedium(MediaKind.IMAGE, ask.image, "image"),),
-            starts=self.starts,
         )
 
     def image_question(self, ask: ImageQuestionAsk) -> PictureAsk:
@@ -57,7 +52,7 @@ class PictureAsks:
             return answer
         framed = f"<s_docvqa><s_question>{ask.question}</s_question><s_answer>"
         ends = self.defaults.end_token_ids | {self.end_of_answer}
-        return replace(answer, prompt=framed, starts=(), defaults=replace(self.defaults, end_token_ids=ends))
+        return replace(answer, prompt=framed, defaults=replace(self.defaults, end_token_ids=ends))
 
     def _answer(self, ask: AnswerAsk, image: SentMedia, field: str) -> PictureAsk:
         return PictureAsk(
@@ -68,5 +63,4 @@ class PictureAsks:
             violations=(*ask.violations, *writing_violations(ask)),
             media=(ShownMedium(MediaKind.IMAGE, image, field),),
             question=ask.question if self.reads_question else "",
-            starts=self.starts,
         )

@@ -18,11 +18,10 @@ _FIELD = "prompt"
 
 @dataclass(frozen=True)
 class PictureAsk(GenerationAsk):
-    """A request for text about the only item of `media`. The decoder continues `starts` and `prompt`."""
+    """A request for text about the only item of `media`. The decoder continues `prompt`."""
 
     question: str = ""
     """A question that the encoder reads with the picture."""
-    starts: tuple[int, ...] = ()
 
 
 class PictureGenerator(TextGenerator):
@@ -55,7 +54,7 @@ class PictureGenerator(TextGenerator):
         if medium is None:
             raise InvalidArgument(wrong)
         source, media = [0] * medium.token_count, PromptMedia([medium], [])
-        return None, TokenizedInput([*ask.starts, *behind], ask.delivered, _FIELD, source, media)
+        return None, TokenizedInput(self._reader.pictures.begun(behind), ask.delivered, _FIELD, source, media)
 
     def _behind(self, ask: PictureAsk, wrong: list[Violation]) -> list[int]:
         """Returns the tokens of the prompt. Appends violations of prompt and question to `wrong`."""

@@ -73,9 +73,7 @@ def _tasks(loaded: LoadedModel, wanted: str) -> Sequence[MultimodalTask]:
 def _verbs(loaded: LoadedModel, generator: PictureGenerator, tasks: Sequence[MultimodalTask]) -> MultimodalVerbs:
     pictures = loaded.pictures
     assert pictures is not None
-    asks = PictureAsks.of(
-        pictures.starts, pictures.reads_question, loaded.defaults, lambda token: _id_of(loaded, token)
-    )
+    asks = PictureAsks.of(pictures.reads_question, loaded.defaults, lambda token: _id_of(loaded, token))
     captions = MultimodalTask.CAPTION in tasks
     images = MultimodalTask.ANSWER_IMAGE_QUESTION in tasks
     documents = MultimodalTask.ANSWER_DOCUMENT_QUESTION in tasks
