@@ -1,5 +1,6 @@
 """Times recorded steps alone, replayed one after another, so that the GPU waits for nothing else."""
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,9 @@ class Alone:
     allowed: float
     """Seconds of the roofline: the time that memory or products take at least."""
     launched: float = 0.0
-    """Seconds of such a step launched behind another, including all transfers: the fastest round."""
+    """Seconds of such a step launched behind another, including all transfers: the fastest round. For prompts: from an
+    idle GPU until the host has the tokens, so it includes filling in the prompt.
+    """
     kernels: list[KernelTime] = field(default_factory=list[KernelTime])
 
     @property
@@ -91,7 +94,8 @@ class Bench:
             tokens = min(max((shape.size for shape in recorded.reading_shapes), default=0) // rows, prompt)
             if tokens > 1 and (replay := _reading(recorded, sequences, tokens)):
                 allowed = self.work.reading_seconds(self.ceilings, rows, prompt - tokens, tokens)
-                found.append(Alone("reading", rows, tokens, prompt - tokens, *_timed(replay.run), allowed))
+                waited = _waited_seconds(recorded, [Row(each, tokens) for each in sequences])
+                found.append(Alone("reading", rows, tokens, prompt - tokens, *_timed(replay.run), allowed, waited))
             return found
 
     @torch.inference_mode()
@@ -160,6 +164,18 @@ def _launched_seconds(recorded: Recorded, sequences: list[Sequence]) -> float:
         steps.append(recorded.launch(rows, steps.pop()))
 
     return min(times_of(launch, rounds=_LAUNCHED_ROUNDS, times=_LAUNCHED_TIMES, warm=0))
+
+
+def _waited_seconds(recorded: Recorded, rows: list[Row[Sequence]]) -> float:
+    """Returns the least seconds from launching a step of these rows on an idle GPU until its tokens are read."""
+    times: list[float] = []
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        step = recorded.launch(rows)
+        assert step is not None
+        step.tokens()
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def _reading(recorded: Recorded, sequences: list[Sequence], tokens: int) -> Replay | None:

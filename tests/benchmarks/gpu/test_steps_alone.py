@@ -80,7 +80,8 @@ def asked(**kind: Any) -> list[Any]:
 def test_the_time_is_that_of_a_replay_and_nothing_is_held_behind_it(bench: Bench) -> None:
     decoding, reading = bench.alone(asked())
     assert (decoding.least, decoding.middle, reading.least) == pytest.approx((SECONDS, SECONDS, SECONDS))
-    assert (decoding.launched, reading.launched) == (pytest.approx(SECONDS), 0)
+    assert decoding.launched == pytest.approx(SECONDS)
+    assert reading.launched >= SECONDS  # by a real clock: the host waits for the tokens
     assert (decoding.rows, decoding.tokens, decoding.before) == (ROWS, 1, PROMPT)
     tokens = READ // ROWS
     assert (reading.rows, reading.tokens, reading.before) == (ROWS, tokens, PROMPT - tokens)
