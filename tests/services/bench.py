@@ -134,7 +134,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(engines, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + seconds))
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 180) -> None:
     """Polls until `condition` holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread

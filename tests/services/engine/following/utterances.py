@@ -58,7 +58,7 @@ def recording(engine: FollowingEngine, samples: Any) -> FollowingStream:
 
 
 async def tokens(stream: FollowingStream) -> list[int]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         await stream.finished()
     return [written.token for written in stream.written]
 

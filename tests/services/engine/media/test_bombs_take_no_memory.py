@@ -42,7 +42,7 @@ def outcomes(bombs: dict[str, bytes]) -> list[str]:
         input=pickle.dumps(({"warm-up": pictures.one_pixel("PNG"), **bombs}, ROOM)),
         capture_output=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=600,
     )
     assert ran.returncode == 0, ran.stderr.decode()
     return ran.stdout.decode().splitlines()
