@@ -120,7 +120,8 @@ def _medium(extractor: Any, count: StateCount, samples: Samples) -> Medium:
         with np.errstate(divide="ignore", invalid="ignore"):  # normalization divides by 0 on silence
             found = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         inputs = {name: value.nan_to_num(0.0, 0.0, 0.0) for name, value in found.items() if isinstance(value, Tensor)}
-        states = count.of(inputs)
+        # Of features without a frame SeamlessM4T counts one state.
+        states = count.of(inputs) if all(value.numel() for value in inputs.values()) else 0
     except (*MODEL_ERRORS, IndexError, ZeroDivisionError) as error:
         raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of") from error
     if states < 1:
