@@ -13,7 +13,6 @@ from services.engine.audio.reader import FRAMES_PER_SECOND, AudioInputs, AudioRe
 from services.engine.audio.runner import AudioRunner, Compute
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher, BatchRunner
-from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 from services.engine.metrics import EngineMetrics
@@ -76,8 +75,8 @@ class Workbench:
 
     def tried(self, compute: Compute) -> dict[str, Tensor]:
         """Returns the outputs of `compute` for one second of noise, by name and without the batch dimension."""
-        (output,) = AudioRunner(self.loaded, compute).run([Item(self.heard())])
-        return output
+        outputs = AudioRunner(self.loaded, compute).compute([self.heard().tensors])
+        return {name: value[0] for name, value in outputs.items()}
 
     @property
     def longest(self) -> float:

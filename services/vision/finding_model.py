@@ -69,7 +69,7 @@ def _prompted_pipeline(bench: Workbench) -> Pipeline:
     probe = PromptedInputs(image.tensors, [Prompt([(1, 1)], [True])], (image.height, image.width), all_candidates=True)
 
     def run() -> list[Tensor]:
-        ((first,), (second,)) = runner.run([Item(probe), Item(probe)])
+        ((first,), (second,)) = runner.compute([Item(probe), Item(probe)])
         return [torch.stack(pair) for pair in zip(first, second, strict=True)]
 
     return bench.pipeline_of(runner, run)

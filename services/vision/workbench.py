@@ -11,7 +11,6 @@ from services.engine.acceleration.trial import try_out
 from services.engine.admission import QueueLimits
 from services.engine.batching.admission import BatchAdmission
 from services.engine.batching.batcher import Batcher, BatchRunner
-from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline
 from services.engine.batching.queue import BatchLimits
 from services.engine.checkpoint import ModelRefused
@@ -83,8 +82,8 @@ class Workbench:
 
     def output_of(self, compute: Compute, image: ImageInputs) -> dict[str, Tensor]:
         """Returns the model's output for one image, without a batch dimension."""
-        (output,) = ImageRunner(self.loaded, compute).run([Item(image)])
-        return output
+        outputs = ImageRunner(self.loaded, compute).compute([image.tensors])
+        return {name: value[0] for name, value in outputs.items()}
 
     @property
     def images(self) -> ImageList:

@@ -71,6 +71,8 @@ def _fits(short: AudioInputs, long: AudioInputs) -> bool:
 
 def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, allowed: float) -> bool:
     (alone,), (beside, _) = _answers(runner, [short]), _answers(runner, [short, long])
+    if alone is None or beside is None:
+        return False
     for name, value in alone.items():
         if not value.is_floating_point():
             continue
@@ -82,8 +84,8 @@ def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, 
     return True
 
 
-def _answers(runner: AudioRunner, inputs: Sequence[AudioInputs]) -> list[dict[str, Tensor]]:
-    """Runs inputs as one batch, and unfinished searches to their end."""
+def _answers(runner: AudioRunner, inputs: Sequence[AudioInputs]) -> list[dict[str, Tensor] | None]:
+    """Runs inputs as one batch, and unfinished searches to their end. Outputs are as in TensorRunner."""
     found: list[Any] = list(runner.run([Item(each) for each in inputs]))
     while left := [i for i, output in enumerate(found) if isinstance(output, Unfinished)]:
         for i, output in zip(left, runner.run([found[i].rest for i in left]), strict=True):

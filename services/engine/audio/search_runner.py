@@ -30,7 +30,8 @@ class SearchRunner(AudioRunner):
 
     def run(self, items: Sequence[Item]) -> Sequence[Any]:
         """See BatchRunner."""
-        return [_collected(item, output) for item, output in zip(items, super().run(items), strict=True)]
+        pairs = zip(items, super().run(items), strict=True)
+        return [None if output is None else _collected(item, output) for item, output in pairs]
 
 
 def _collected(item: Item, output: dict[str, Tensor]) -> dict[str, Tensor] | Unfinished:

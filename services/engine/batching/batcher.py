@@ -31,7 +31,9 @@ class BatchRunner(Protocol):
     """Runs the model on items of one kind."""
 
     def run(self, items: Sequence[Item], /) -> Sequence[Any]:
-        """Returns one output per item, or Unfinished. An output must not keep the memory of other outputs alive.
+        """Returns one output per item: Unfinished if it has a rest, None if its results are NaN or infinite.
+
+        An output must not keep the memory of other outputs alive.
 
         Called in the batcher's thread.
         """
@@ -210,7 +212,7 @@ class Batcher(Engine):
     def _compute(self, entries: list[Entry]) -> Sequence[Any]:
         """Returns for each entry its output, or the error that this entry alone caused."""
         try:
-            return self._runner.run([entry.item for entry in entries])
+            outputs = self._runner.run([entry.item for entry in entries])
         except Unwanted:
             raise
         except Exception as error:
@@ -219,6 +221,9 @@ class Batcher(Engine):
                 self._metrics.out_of_memory.inc()
                 let_go(error)
             log.warning("A batch of %d items failed and is repeated item by item", len(entries), exc_info=error)
+        else:
+            # NaN can spread to others of a batch. Those that have numbers by themselves are answered.
+            return [self._alone(of) if output is None else output for of, output in zip(entries, outputs, strict=True)]
         outputs = [self._alone(entry) for entry in entries]
         if lacking and len(entries) > 1 and not any(isinstance(output, SensoriumError) for output in outputs):
             length = max(entry.item.length for entry in entries) * len(entries)
@@ -227,6 +232,7 @@ class Batcher(Engine):
         return outputs
 
     def _alone(self, entry: Entry) -> Any:
+        said = {"request_id": entry.job.timeline.request_id}
         try:
             (output,) = self._runner.run([entry.item])
         except Unwanted:
@@ -235,11 +241,12 @@ class Batcher(Engine):
             require_device(error)
             if lacks_memory(error):
                 return DeviceOutOfMemory("The device has not enough memory for this input.")
-            said = {"request_id": entry.job.timeline.request_id}
             log.exception("The model failed on an item by itself", extra=said)
             return Internal()
-        else:
-            return output
+        if output is None:
+            log.error("The model's results for an item by itself are NaN or infinite", extra=said)
+            return Internal()
+        return output
 
     def _account(self, entries: list[Entry], seconds: float) -> None:
         length = max(entry.item.length for entry in entries) * len(entries)

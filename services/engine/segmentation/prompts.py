@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from services.engine.batching.job import Item
+from services.engine.batching.numbers import are_numbers
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ModelInputs
 from services.engine.segmentation.prompt import Prompt
@@ -45,7 +46,7 @@ class PromptRunner:
     """A BatchRunner for PromptedInputs. It encodes each image once, however many prompts it has.
 
     Its output for an item is a list with a pair for each prompt: mask logits `[candidates, height, width]` and scores
-    `[candidates]`, best first, both in float32 on the CPU.
+    `[candidates]`, best first, both in float32 on the CPU; None if they are NaN.
     """
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
@@ -53,9 +54,14 @@ class PromptRunner:
         self._device = loaded.device
         self._dtype = loaded.model.dtype
 
-    @torch.inference_mode()
     def run(self, items: Sequence[Item]) -> Sequence[Any]:
         """See BatchRunner."""
+        outputs = self.compute(items)
+        return [output if all(are_numbers(each) for pair in output for each in pair) else None for output in outputs]
+
+    @torch.inference_mode()
+    def compute(self, items: Sequence[Item]) -> Sequence[list[tuple[Tensor, Tensor]]]:
+        """Returns the outputs of `run`, NaN or not."""
         pixels = torch.stack([item.inputs.tensors["pixel_values"] for item in items])
         found = self._model.get_image_embeddings(pixels.to(self._device, self._dtype))
         if isinstance(found, Tensor):

@@ -28,10 +28,10 @@ _CHARACTERS = 8
 
 
 def compute_spans(loaded: LoadedVisionModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `logits`, `[windows, tokens, 2]`: start and end logits of each text token. For ImageRunner."""
+    """Returns `logits`, `[windows, 2, tokens]`: start and end logits of each text token. For ImageRunner."""
     output = loaded.model(**batch)
     length = batch["input_ids"].shape[1]  # LayoutLMv3 appends tokens of the image
-    return {"logits": torch.stack([output.start_logits, output.end_logits], dim=-1)[:, :length]}
+    return {"logits": torch.stack([output.start_logits, output.end_logits], dim=1)[..., :length]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,7 @@ def _finish(
     has_null = page.whole.sequences[:1] == [None]
     scored = [
         WindowWords.of(
-            torch.cat([output["logits"][: int(has_null)], output["logits"][window.places]]).numpy(),
+            torch.cat([output["logits"][:, : int(has_null)], output["logits"][:, window.places]], 1).T.numpy(),
             page.word_of[window.start : window.end],
             has_null=has_null,
         )

@@ -38,11 +38,12 @@ class _Searched:
     """Whether the logits of the first token are needed too: it stands for "no answer"."""
 
 
-def read_span_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Floats]:
-    """Returns start and end logits, `[tokens, 2]`, of the wanted tokens of each item. For TextRunner."""
+def read_span_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Floats | None]:
+    """Returns start and end logits, `[tokens, 2]`, of the wanted tokens of each item, None if NaN. For TextRunner."""
     both = torch.stack([output.start_logits, output.end_logits], dim=-1)
     wanted: list[_Searched] = [item.inputs for item in items]
-    return apart([torch.cat([row[: int(of.has_null)], row[of.wanted]]) for row, of in zip(both, wanted, strict=True)])
+    rows = [torch.cat([row[: int(of.has_null)], row[of.wanted]]) for row, of in zip(both, wanted, strict=True)]
+    return apart(rows, 0)
 
 
 class QuestionAnswerer:

@@ -34,9 +34,9 @@ class _Labelled:
     wanted: slice
 
 
-def read_token_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Floats]:
-    """Returns the logits, `[tokens, labels]`, of the wanted tokens of each item. For TextRunner."""
-    return apart([row[item.inputs.wanted] for row, item in zip(output.logits, items, strict=True)])
+def read_token_logits(output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Floats | None]:
+    """Returns the logits, `[tokens, labels]`, of the wanted tokens of each item, None if NaN. For TextRunner."""
+    return apart([row[item.inputs.wanted] for row, item in zip(output.logits, items, strict=True)], -1)
 
 
 class TokenClassifier:

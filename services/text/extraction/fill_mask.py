@@ -10,6 +10,7 @@ from torch import Tensor
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
+from services.engine.batching.numbers import are_numbers
 from services.engine.batching.pipeline import Pipeline, Prepared
 from services.engine.encoders.chosen_rows import ChosenRows
 from services.engine.encoders.runner import TextBatch
@@ -58,8 +59,8 @@ class CandidateReader:
         places = [item.inputs.places for item in items]
         self._rows.want(places, batch.input_ids.device)
 
-    def read(self, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[list[Likeliest]]:
-        """Returns the likeliest candidates for each masked position of each item.
+    def read(self, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[list[Likeliest] | None]:
+        """Returns the likeliest candidates for each masked position of each item, None if their scores are NaN.
 
         They are selected on the device, because copying the scores of the whole vocabulary would be slow.
         """
@@ -68,7 +69,7 @@ class CandidateReader:
         return [_likeliest(logits, of) for logits, of in zip(rows, wanted, strict=True)]
 
 
-def _likeliest(logits: Tensor, wanted: _Masked) -> list[Likeliest]:
+def _likeliest(logits: Tensor, wanted: _Masked) -> list[Likeliest] | None:
     chances = logits.float().softmax(dim=-1)
     if wanted.targets:
         targets = torch.tensor(wanted.targets, device=logits.device)
@@ -76,6 +77,9 @@ def _likeliest(logits: Tensor, wanted: _Masked) -> list[Likeliest]:
         ids = targets[places]
     else:
         scores, ids = chances.topk(wanted.top_k)
+    scores = scores.cpu()
+    if not are_numbers(scores):
+        return None
     return [Likeliest(*both) for both in zip(ids.tolist(), scores.tolist(), strict=True)]
 
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
+from services.engine.encoders.outputs import vectors_of
 from services.engine.encoders.pooled_tokens import PooledTokens
 from services.engine.encoders.pooling import Pooling, normalized, pooled, pooled_place
 from services.engine.encoders.reader import TextReader
@@ -37,7 +36,7 @@ class _Embedded:
 
 
 def read_vectors(recipe: SentenceRecipe, output: Any, _batch: TextBatch, items: Sequence[Item]) -> Sequence[Any]:
-    """Returns a float32 array `[vectors, dimensions]` for each text. For TextRunner."""
+    """Returns a float32 array `[vectors, dimensions]` for each text, None if they are NaN. For TextRunner."""
     states = output.last_hidden_state.float()
     vectors = []
     for row, item in zip(states, items, strict=True):
@@ -47,9 +46,7 @@ def read_vectors(recipe: SentenceRecipe, output: Any, _batch: TextBatch, items: 
             made = layer(made)
         made = made[:, : wanted.dimension_count]
         vectors.append(normalized(made) if wanted.normalize else made)
-    if all(len(made) == 1 for made in vectors) and len({made.shape for made in vectors}) == 1:
-        return [row.copy() for row in torch.cat(vectors).cpu().numpy()[:, None]]  # one copy from the device for all
-    return [made.cpu().numpy().copy() for made in vectors]
+    return vectors_of(vectors)
 
 
 def focus_on_pooled(pooled_tokens: PooledTokens, _batch: TextBatch, items: Sequence[Item]) -> None:
