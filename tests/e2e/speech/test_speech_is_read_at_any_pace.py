@@ -77,6 +77,7 @@ async def test_leaving_and_deadlines_end_the_work(folder: Path) -> None:
             if event.HasField("delta"):
                 break
         await until(lambda: running.metric("sensorium_engine_requests_total", finish_reason="cancelled") == 1)
+        await until(lambda: running.metric("sensorium_engine_requests_running") == 0)  # told behind the count
         whole = asyncio.ensure_future(client.speech.synthesize(pb.SynthesizeRequest(text=LONG)))
         await until(lambda: running.metric("sensorium_engine_requests_running") == 1)
         whole.cancel()
