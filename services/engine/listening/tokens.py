@@ -73,7 +73,7 @@ def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     heads = getattr(own, "alignment_heads", None) or []
     languages = {name.strip("<|>"): i for name, i in (getattr(own, "lang_to_id", None) or {}).items()}
     named = (getattr(own, "language", None) or "").strip("<|>").lower()
-    forced = _forced(own)
+    forced = _forced(own, model.config)
     if not named and not getattr(own, "task", None) and forced:  # older files name the language by its token
         named = next((code for code, i in languages.items() if i == forced[0]), "")
     return ListeningTokens(
@@ -92,7 +92,11 @@ def listening_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     )
 
 
-def _forced(own: Any) -> list[int | None]:
-    """Returns the tokens that `forced_decoder_ids` puts behind the first one, in order; None leaves a place free."""
-    places = dict(getattr(own, "forced_decoder_ids", None) or ())
+def _forced(own: Any, config: Any) -> list[int | None]:
+    """Returns the tokens that `forced_decoder_ids` puts behind the first one, in order; None leaves a place free.
+
+    As in `generate`, the model's configuration counts where the generation configuration has none.
+    """
+    forced = getattr(own, "forced_decoder_ids", None)
+    places = dict((getattr(config, "forced_decoder_ids", None) if forced is None else forced) or ())
     return [places[place] for place in range(1, len(places) + 1) if place in places]

@@ -14,9 +14,9 @@ NAMED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def tokens(**more: Any) -> ListeningTokens:
+def tokens(in_config: Any = None, **more: Any) -> ListeningTokens:
     own = SimpleNamespace(no_timestamps_token_id=NONE, decoder_start_token_id=START, eos_token_id=2, **more)
-    model: Any = SimpleNamespace(generation_config=own)
+    model: Any = SimpleNamespace(generation_config=own, config=SimpleNamespace(forced_decoder_ids=in_config))
     return listening_tokens(model, scribe_tokenizer(), "a model")
 
 
@@ -46,3 +46,12 @@ def test_the_language_is_the_forced_one(forced: Any, more: dict[str, Any], langu
 )
 def test_where_no_languages_are_named_all_is_forced(forced: Any, opening: tuple[int, ...]) -> None:
     assert tokens(forced_decoder_ids=forced).opening("", "transcribe") == opening
+
+
+@pytest.mark.parametrize(
+    ("own", "language"), [({}, "de"), ({"forced_decoder_ids": None}, "de"), ({"forced_decoder_ids": [[1, EN]]}, "en")]
+)
+def test_the_model_s_configuration_counts_where_the_generation_configuration_has_none(
+    own: dict[str, Any], language: str
+) -> None:
+    assert tokens(in_config=[[1, DE], [2, TRANSCRIBE]], **NAMED, **own).own_language == language
