@@ -22,7 +22,7 @@ from services.engine.checkpoint import (
     revision_of,
 )
 from services.engine.images.processor import read_image_processor
-from services.engine.loading import LoadedModel, behind, loaded_model
+from services.engine.loading import LoadedModel, fewest_new_tokens, loaded_model, most_new_tokens
 from services.engine.pictures.families import Blip, BlipAnswerer, EncoderDecoder, Git
 from services.engine.pictures.model import PictureModel
 from services.engine.pictures.pix2struct import Pix2Struct
@@ -71,8 +71,8 @@ def _loaded(checkpoint: Checkpoint, model: PreTrainedModel, pictures: PictureMod
     defaults = replace(
         known.defaults,
         end_token_ids=known.defaults.end_token_ids if pictures.ends is None else pictures.ends,
-        max_new_tokens=own.max_new_tokens or behind(own.max_length, len(starts)),
-        min_new_tokens=own.min_new_tokens or behind(own.min_length, len(starts)),
+        max_new_tokens=most_new_tokens(own, len(starts)),
+        min_new_tokens=fewest_new_tokens(own, len(starts)),
     )
     return replace(
         known,

@@ -8,7 +8,7 @@ from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.openings import Opening
 from services.engine.listening.scribe import Scribe
-from services.engine.loading import behind
+from services.engine.loading import fewest_new_tokens, most_new_tokens
 from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
@@ -53,6 +53,6 @@ class ScribeWriter:
         return replace(
             self._defaults,
             decoder_start_ids=opening.start_ids,
-            max_new_tokens=own.max_new_tokens or behind(own.max_length, starts) or longest,
-            min_new_tokens=own.min_new_tokens or behind(own.min_length, starts),
+            max_new_tokens=most_new_tokens(own, starts) or longest,
+            min_new_tokens=fewest_new_tokens(own, starts),
         )

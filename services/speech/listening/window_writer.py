@@ -8,7 +8,7 @@ from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.generation.running.media import Medium
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.loading import ListeningModel
-from services.engine.loading import behind
+from services.engine.loading import fewest_new_tokens
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 from services.speech.listening.listening_options import ListeningOptions
@@ -64,8 +64,7 @@ class WindowWriter:
         timed: bool,
     ) -> WindowReadings:
         rules = replace(self._defaults.rules, timestamps=self._tokens.times if timed else None)
-        own = self._own
-        fewest = own.min_new_tokens or behind(own.min_length, len(opening))
+        fewest = fewest_new_tokens(self._own, len(opening))
         defaults = replace(self._defaults, decoder_start_ids=tuple(opening), rules=rules, min_new_tokens=fewest)
         ask = GenerationAsk(
             prompt_token_ids=self._source, options=options, defaults=defaults, heard=hearing, deadline=deadline,
