@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 export PYTHONUNBUFFERED := 1
+# Some images forbid Python to keep what it compiled: then each of hundreds of processes would compile all again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check lint format types protos drift docs manifests sanitize bench-text bench-encoders bench-kinds bench-speculation bench-speech bench-gpu gpu-day bench-media bench-autoscale bench-gateway bench-transport soak images images-check image-locks models tools observe boards monitoring clean
