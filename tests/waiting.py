@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,10 +14,11 @@ PATIENCE = 600.0
 
 
 async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Polls until `condition` returns True. Raises TimeoutError after `seconds`."""
+    """Polls until `condition` returns True, less often the longer it waits. Raises TimeoutError after `seconds`."""
+    started = time.monotonic()
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread or process
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(min(max(0.002, (time.monotonic() - started) / 50), 0.02))
 
 
 @asynccontextmanager
