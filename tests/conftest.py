@@ -4,6 +4,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import atexit
 import gc
 import importlib
 from collections.abc import Generator, Iterator
@@ -27,11 +28,8 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # what is frozen when Python ends is never freed, and libraries complain of it
         gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()  # what is frozen when Python ends is never freed, and libraries complain of it
 
 
 def pytest_runtest_setup() -> None:
