@@ -14,8 +14,10 @@ from services.engine.checkpoint import ModelRefused
 _COUNTERS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
 """Names of model methods that map input lengths to numbers of frames."""
 _MASKS = ("attention_mask", "padding_mask")
-_MEASURED_SECONDS = (4, 8)
-"""The frame length is measured by the difference, which is a whole number of frames of any usual length."""
+_SHORT_SECONDS = 4
+_LONGER_SECONDS = (8, 10)
+"""The frame length is measured by the difference to a short recording. The first is a whole number of frames of most
+models, the second one of those with an adapter that joins 3 or 6 frames of 20 ms."""
 
 
 class FrameCount:
@@ -44,11 +46,15 @@ def frame_length(reader: AudioReader, runner: AudioRunner, count: str) -> int:
     Raises:
         ModelRefused: it is not a whole number.
     """
-    short, long = (
-        int(runner.compute([reader.process(noise(seconds, reader.rate)).tensors])[count][0])
-        for seconds in _MEASURED_SECONDS
+
+    def counted(seconds: int) -> int:
+        return int(runner.compute([reader.process(noise(seconds, reader.rate)).tensors])[count][0])
+
+    short = counted(_SHORT_SECONDS)
+    for seconds in _LONGER_SECONDS:
+        more, samples = counted(seconds) - short, (seconds - _SHORT_SECONDS) * reader.rate
+        if more > 0 and samples % more == 0:
+            return samples // more
+    raise ModelRefused(
+        f"Its frames are not a whole number of samples, as far as {_LONGER_SECONDS[-1]} s of noise tell."
     )
-    samples = (_MEASURED_SECONDS[1] - _MEASURED_SECONDS[0]) * reader.rate
-    if long <= short or samples % (long - short):
-        raise ModelRefused(f"Its frames are not a whole number of samples: {long - short} frames of {samples} samples.")
-    return samples // (long - short)

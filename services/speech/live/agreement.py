@@ -35,12 +35,16 @@ class Agreement:
         self._rests: deque[list[Word]] = deque(maxlen=_READINGS - 1)
         """What followed the stable words in the latest readings."""
 
-    def take(self, words: Sequence[Word], until: float) -> Hypothesis:
-        """Takes the next reading. Words that end after `until` seconds cannot become stable yet."""
+    def take(self, words: Sequence[Word], until: float, *, uncut: bool = True) -> Hypothesis:
+        """Takes the next reading. Words that end after `until` seconds cannot become stable yet.
+
+        `uncut` says that a cut can move nothing of this audio to the next utterance. If it can, words without times
+        cannot become stable: they may be in what it moves, and the next utterance would repeat them.
+        """
         found = behind(self._stable, words)
         agreed = [_common(rest, found) for rest in self._rests]
         stable = min(agreed) if len(agreed) == _READINGS - 1 else 0
-        while stable and _ends_behind(found[stable - 1], until, last=stable == len(found)):
+        while stable and _may_change(found[stable - 1], until, last=stable == len(found) or not uncut):
             stable -= 1
         self._stable += found[:stable]
         rest = found[stable:]
@@ -87,6 +91,6 @@ def _common(before: Sequence[Word], now: Sequence[Word]) -> int:
     return count
 
 
-def _ends_behind(word: Word, until: float, *, last: bool) -> bool:
-    """Returns whether more audio may still change a word: one that ends after `until`; without times, the last one."""
+def _may_change(word: Word, until: float, *, last: bool) -> bool:
+    """Returns whether more audio may still change a word: one that ends after `until`; without times, if `last`."""
     return last if word.end is None else word.end > until

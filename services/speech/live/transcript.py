@@ -24,7 +24,7 @@ class UtteranceTranscript:
     def interim(self, reading: Reading, length: int) -> Result | None:
         """Returns the result of a reading of the first `length` samples; None if it changes nothing."""
         until = min(length / self._rate - _LATE_SECONDS, self._utterance.uncut / self._rate)
-        hypothesis = self._agreement.take(reading.words, until)
+        hypothesis = self._agreement.take(reading.words, until, uncut=length <= self._utterance.uncut)
         stable = joined(hypothesis.words[: hypothesis.stable_count])
         result = replace(
             self._result(hypothesis.words, reading, length),

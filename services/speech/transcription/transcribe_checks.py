@@ -13,11 +13,14 @@ MOST_TRANSCRIPTS = 16
 
 
 def wrong_options(ask: TranscribeAsk) -> list[Violation]:
-    """Checks language tags and the number of transcripts."""
+    """Checks language tags, hotwords and the number of transcripts."""
     wrong = [
         Violation(field, f"is no BCP 47 tag: {tag[:40]!r}")
         for field, tag in (("language", ask.language), ("target_language", ask.target_language))
         if tag and not is_tag(tag)
+    ]
+    wrong += [
+        Violation(f"hotwords[{i}]", "must not be empty") for i, word in enumerate(ask.hotwords) if not word.strip()
     ]
     count = ask.transcript_count
     if count is not None and not 1 <= count <= MOST_TRANSCRIPTS:

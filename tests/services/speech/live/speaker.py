@@ -48,7 +48,7 @@ class LoudnessRecognizer:
     Readings wait while `gate` is closed.
     """
 
-    def __init__(self, seconds: float = 0.0, errors: Iterable[Exception] = ()) -> None:
+    def __init__(self, seconds: float = 0.0, errors: Iterable[Exception] = (), *, times: bool = True) -> None:
         self.lengths: list[float] = []
         self.running = 0
         self.most_running = 0
@@ -56,6 +56,7 @@ class LoudnessRecognizer:
         self.gate.set()
         self._seconds = seconds
         self._errors = list(errors)
+        self._times = times
 
     async def recognize(self, samples: Any) -> Reading:
         self.lengths.append(len(samples) / RATE)
@@ -68,7 +69,8 @@ class LoudnessRecognizer:
             self.running -= 1
         if self._errors:
             raise self._errors.pop(0)
-        return Reading(_words(samples), "en", 0.75, 10, 2, 0.001, self._seconds)
+        words = _words(samples) if self._times else [Word(word.text) for word in _words(samples)]
+        return Reading(words, "en", 0.75, 10, 2, 0.001, self._seconds)
 
 
 def _words(samples: Any) -> list[Word]:

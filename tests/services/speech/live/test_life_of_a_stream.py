@@ -148,19 +148,24 @@ async def test_interim_readings_are_dropped_where_the_model_is_slow_but_never_au
     assert recognizer.most_running == 1
 
 
-async def test_a_long_utterance_is_cut_and_no_word_is_lost() -> None:
-    endpointing = Endpointing(max_utterance=3.0)
+@pytest.mark.parametrize(("times", "longest"), [(True, 3.0), (False, 6.0)])
+async def test_a_long_utterance_is_cut_and_no_word_is_lost_or_repeated(times: bool, longest: float) -> None:
     events = await heard(
-        live(LoudnessRecognizer(), endpointing=endpointing, interim_results=True, speech_events=True),
-        spoken(0.3, *range(10, 30), 0.7),
+        live(
+            LoudnessRecognizer(times=times), endpointing=Endpointing(max_utterance=longest), interim_results=True,
+            speech_events=True,
+        ),
+        spoken(0.3, *range(10, 30 if times else 50), 0.7),
         pace=20,
-    )
+    )  # fmt: skip
     results = finals(events)
     assert len(results) > 2
-    assert " ".join(result.text for result in results) == " ".join(f"w{word}" for word in range(10, 30))
+    assert " ".join(result.text for result in results) == " ".join(
+        f"w{word}" for word in range(10, 30 if times else 50)
+    )
     turns = [event for event in events if isinstance(event, SpeechTurn)]
     assert [turn.began for turn in turns] == [True, False] * len(results)
-    assert max(result.end - result.start for result in results) <= 3.0
+    assert max(result.end - result.start for result in results) <= longest
 
 
 async def test_words_before_an_utterance_are_read_with_it_and_not_told_again() -> None:
