@@ -1,6 +1,7 @@
 """Loads a checkpoint that generates text: the model, its tokenizer, and the defaults of its configuration."""
 
 import logging
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +160,7 @@ def loaded_model(
     """
     register()
     encoder_decoder.register()
-    _warn_of_ignored_defaults(model, followed)
+    warn_of_ignored_defaults(model, HONOURED | followed)
     starts = _decoder_starts(model)
     return LoadedModel(
         model=model.eval(),
@@ -256,8 +257,9 @@ def behind(length: int | None, starts: int) -> int | None:
     return max(length - starts, 1) if length and starts else None
 
 
-def _warn_of_ignored_defaults(model: PreTrainedModel, followed: frozenset[str]) -> None:
+def warn_of_ignored_defaults(model: PreTrainedModel, followed: Set[str]) -> None:
+    """Logs which fields of a model's generation configuration are set but not among those `followed`."""
     assert model.generation_config is not None
-    ignored = sorted(set(model.generation_config.to_diff_dict()) - HONOURED - followed)
+    ignored = sorted(set(model.generation_config.to_diff_dict()) - followed)
     if ignored:
         log.warning("The model's generation configuration sets what is not followed here: %s", ", ".join(ignored))

@@ -16,9 +16,16 @@ from services.engine.following.kyutai import KyutaiModel
 from services.engine.following.model import FollowingModel
 from services.engine.following.row_cache import Room
 from services.engine.following.voxtral import StreamingPrompt, VoxtralModel
+from services.engine.loading import warn_of_ignored_defaults
 
 _PADDING = "[STREAMING_PAD]"
 _TOKENS_PER_SECOND = 12.5
+_FOLLOWED = frozenset(
+    {"eos_token_id", "bos_token_id", "pad_token_id", "audio_window_size", "max_length", "max_new_tokens"}
+    | {"use_cache", "cache_implementation", "transformers_version", "output_attentions", "output_hidden_states"}
+    | {"_from_model_config"}
+)
+"""Fields of a generation configuration that the engine applies, or that change no output. The audio sets the length."""
 
 Loader = Callable[[Checkpoint, Room, float], FollowingModel]
 
@@ -30,6 +37,7 @@ def load_following_model(checkpoint: Checkpoint, kind: str, room: Room, seconds:
         ModelRefused: files are missing or unsafe to load, the model fails on noise, or no row fits into memory.
     """
     model = FOLLOWERS[kind](checkpoint, room, seconds)
+    warn_of_ignored_defaults(model.loaded.model, _FOLLOWED)
     try:
         finite = _tried(model)
     except MODEL_ERRORS as error:
