@@ -17,6 +17,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import Row, Sequence
 from services.engine.loading import load_language_model
+from tests.drawn import drawn
 from tests.services.engine.generation.sequences import sequence as sequence_of
 from tests.services.engine.kernel_devices import DEVICES, INTERPRETED, shorten
 from tests.tiny.language_models import write_checkpoint
@@ -151,7 +152,7 @@ class Decoding:
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
-@pytest.mark.parametrize("name", ["llama", "qwen3"])
+@pytest.mark.parametrize("name", drawn(["llama", "qwen3"], 1))
 def test_steps_behind_one_another_have_the_same_bits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

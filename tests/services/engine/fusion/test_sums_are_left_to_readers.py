@@ -19,6 +19,7 @@ from services.engine.generation.cache.page_pool import PagePool
 from services.engine.generation.running.runner import ModelRunner
 from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import load_language_model
+from tests.drawn import drawn
 from tests.services.engine.kernel_devices import DEVICES, INTERPRETED, shorten
 from tests.tiny.language_models import write_checkpoint
 
@@ -89,7 +90,7 @@ def left(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="kernels are compiled here")
-@pytest.mark.parametrize("name", ["llama", "qwen3"])
+@pytest.mark.parametrize("name", drawn(["llama", "qwen3"], 1))
 def test_steps_have_the_same_bits(name: str, tmp_path: Path, left: Counter[int]) -> None:
     decoding = Decoding(write_checkpoint(tmp_path, name))
     decoding.split(lambda _: SPLIT)

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.drawn import drawn
 from tests.own_multimodal import shown
 from tests.services.engine.multimodal.rig import Rig
 from tests.tiny import multimodal_models as tiny
@@ -10,7 +11,7 @@ from tests.tiny import multimodal_models as tiny
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 12}
 
 
-@pytest.fixture(scope="module", params=tiny.CONFIGS)
+@pytest.fixture(scope="module", params=drawn([*tiny.CONFIGS], 4))
 def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tiny.write_checkpoint(tmp_path_factory.mktemp(request.param), request.param)
     rig = Rig.start(folder, request.param, max_sequences=6, prefill_tokens=23)

@@ -18,12 +18,15 @@ from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure
 from tests.services.structures import PERSON, accepts, schema, wanted
 from tests.tiny.language_models import tokenizer
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
 def compiler() -> Iterator[StructureCompiler]:
     compiler = StructureCompiler(tokenizer(), Admission(QueueLimits(requests=20)))
-    yield compiler
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox, "TRIAL_WALL_SECONDS", PATIENCE)  # a busy machine may take long to start the process
+        yield compiler
     compiler.close()
 
 

@@ -11,6 +11,7 @@ from services.engine.generation.requests.request import FinishReason, Generation
 from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, resolve
 from services.engine.loading import LoadedModel, behind, load_language_model
 from services.engine.structure.structure import Structure
+from tests.drawn import drawn
 from tests.services.bench import Result, built_bench, output_of, read
 from tests.services.engine.generation.own_generate import own_model, write
 from tests.services.structures import regex
@@ -63,7 +64,7 @@ def generated(folder: Path, name: str, source: list[int]) -> list[int]:
     return model.generate(ids, attention_mask=torch.ones_like(ids))[0].tolist()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", drawn([*CASES], 6))
 async def test_a_rule_changes_the_output_as_it_does_for_generate(case: str, tmp_path: Path) -> None:
     name, rules = CASES[case]
     length = {"max_new_tokens": 12, "min_new_tokens": 4}
