@@ -9,7 +9,7 @@ from typer import rich_utils
 
 import sensorium
 from sensorium.cli.command import RpcCommand
-from sensorium.cli.ending import prepare_streams
+from sensorium.cli.ending import INTERRUPTED, prepare_streams
 from sensorium.cli.top import command as top
 from sensorium.client.contract import TABLES
 from sensorium.client.rpc import rpcs_of
@@ -20,6 +20,11 @@ GROUPS = {"ModelService": "models"}
 COMMANDS = {"ListModels": "list", "GetModel": "get"}
 """Commands that are not named like their RPC: their group says the rest."""
 
+
+_EXIT_CODES = (
+    "Ends with 0 when done, 1 if the call failed, 2 if the command line was wrong, 130 after Ctrl-C, "
+    "141 if the reader of its output left."
+)
 
 _TYPES: Callable[[str | Text], Text] | None = getattr(rich_utils, "types_highlighter", None)
 """How typer shows types of options; older versions have no such function."""
@@ -32,6 +37,7 @@ def application() -> typer.Typer:
     app = typer.Typer(
         name="sensorium",
         help="Asks models of every modality, through a sensorium gateway or service.",
+        epilog=_EXIT_CODES,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
@@ -85,4 +91,7 @@ def _global(
 def run() -> None:
     """Runs the command line on the process's arguments and ends the process."""
     prepare_streams()
-    application()()
+    try:
+        application()()
+    except KeyboardInterrupt:  # while the commands were made
+        raise SystemExit(INTERRUPTED) from None

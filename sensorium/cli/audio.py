@@ -16,6 +16,8 @@ from sensorium.v1 import speech_pb2 as speech
 
 _CHUNK_BYTES = 16 * 1024
 _PIECE_SECONDS = 0.1
+_FILES = frozenset({b"RIFF", b"OggS", b"fLaC"})
+"""How files of sound begin; read as samples they would be noise."""
 _SAMPLE_BYTES: dict[int, int] = {
     speech.AUDIO_ENCODING_FLOAT32: 4,
     speech.AUDIO_ENCODING_MULAW: 1,
@@ -30,8 +32,7 @@ def _configure(request: Any, given: str) -> None:
     if given == values.STANDARD_INPUT:
         return
     if not _is_wav(given):
-        if not Path(given).is_file():
-            raise typer.BadParameter(f"{given}: No such file.")
+        _must_be_bare_samples(given)
         return
     with _wav(given) as source:
         request.config.encoding = speech.AUDIO_ENCODING_LINEAR16
@@ -86,6 +87,18 @@ def _pieces(path: str, size: int) -> Iterator[bytes]:
         with Path(path).open("rb") as file:
             while data := file.read(size):
                 yield data
+
+
+def _must_be_bare_samples(path: str) -> None:
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(4)
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+    if begin in _FILES or begin.startswith(b"ID3"):
+        raise typer.BadParameter(
+            f"{path}: only bare samples and 16-bit .wav files can be streamed; `sensorium speech transcribe` takes it."
+        )
 
 
 def _is_wav(path: str) -> bool:

@@ -99,7 +99,13 @@ class RpcCommand:
     def _requests(self, given: dict[str, Any]) -> list[Message]:
         """Returns the requests of `--request`, with the options over the first; several only for a fed stream."""
         empty: list[Any] = [{}]
-        written = values.json_values(given["request"]) if given["request"] is not None else empty
+        try:
+            written = values.json_values(given["request"]) if given["request"] is not None else empty
+        except typer.BadParameter as error:
+            error.param_hint = "--request"
+            raise
+        if isinstance(self._rpc, Bidi) and given["request"] is None and given[audio.ARGUMENT.name] is None:
+            raise typer.BadParameter("A file is needed, or `-` for standard input.", param_hint=audio.ARGUMENT.hint)
         if len(written) != 1 and not isinstance(self._rpc, Bidi):
             raise typer.BadParameter(f"One request is needed, not {len(written)}.", param_hint="--request")
         requests: list[Message] = [self._rpc.request() for _ in written]

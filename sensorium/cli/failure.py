@@ -16,8 +16,10 @@ from sensorium.errors import (
     Unavailable,
 )
 
-_NO_CONNECTION = re.compile(r".*last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+: )?(.+)", re.DOTALL)
-"""How gRPC tells that it reached nobody."""
+_NO_CONNECTION = re.compile(
+    r".*last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+: )?(.+)|errors resolving .*?([^:\]]+)\]?", re.DOTALL
+)
+"""How gRPC tells that it reached nobody, or found no address of that name."""
 
 
 def show(error: SensoriumError, target: str, console: Console, model: str = "--model") -> None:
@@ -27,7 +29,7 @@ def show(error: SensoriumError, target: str, console: Console, model: str = "--m
     block.append(f"{error.reason}", style="bold red")
     unreached = _NO_CONNECTION.fullmatch(error.message) if _is_grpcs_own(error) else None
     if unreached is not None:
-        message = f"There is no connection to {target}. {unreached[1]}"
+        message = f"There is no connection to {target}. {(unreached[1] or unreached[2]).strip()}"
     else:
         message = "The request is wrong." if violations else error.message
     block.append(printable(f"  {message}") if message else "", style="red")
@@ -64,7 +66,13 @@ def _next_steps(error: SensoriumError, target: str, model: str) -> list[str]:
             steps.append("Give it longer with --timeout.")
         case Unavailable() if "Connection refused" in error.message:
             steps.append(f"Is the server running at {target}? In a checkout, `make serve` starts one.")
-            steps.append("Another one is named by --target, or SENSORIUM_TARGET.")
+            steps.append("Another one is named by --target, or SENSORIUM_TARGET, as HOST:PORT.")
+        case Unavailable() if error.message.startswith("errors resolving"):
+            steps.append("--target, or SENSORIUM_TARGET, is HOST:PORT of a gateway or service.")
+        case Unavailable() if "Expected SETTINGS frame" in error.message:
+            steps.append(f"What answers at {target} speaks no gRPC, as a metrics port does. A gateway's port is 50050.")
+        case Unavailable() if "WRONG_VERSION_NUMBER" in error.message:
+            steps.append(f"What answers at {target} speaks no TLS: leave out --tls, --ca-file and --cert-file.")
         case Unavailable() if type(error) is Unavailable:
             steps.append(f"Is the server running at {target}? Does it expect --tls, or --cert-file and --key-file?")
         case _:

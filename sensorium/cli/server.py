@@ -94,7 +94,9 @@ class Server:
                 plaintext_token=self.plaintext_token,
             )
         except OSError as error:
-            raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+            named = [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name) == error.filename]
+            hint = f"--{named[0].replace('_', '-')}" if named else None
+            raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint=hint) from None
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic
 
-from sensorium.client.call import Q, R
+from sensorium.client.call import Q, R, with_model
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,17 @@ class Method(Generic[Q, R]):
     name: str
     request: type[Q]
     response: type[R]
+
+    def addressed(self, request: Q, model: str) -> Q:
+        """Returns `request`, or, where it names no model, a copy that names `model`.
+
+        Raises:
+            TypeError: it is not of the RPC's own class. Its bytes would be read as something else.
+        """
+        if not isinstance(request, self.request):
+            rpc, wanted = self.name.rpartition("/")[2], self.request.__name__
+            raise TypeError(f"{rpc} takes {wanted}, not {type(request).__name__}.")
+        return with_model(request, model)
 
     def serialize(self, request: Q) -> bytes:
         """Returns `request` as it travels."""

@@ -30,6 +30,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.target:
             raise ValueError("target must not be empty.")
+        if self.target.startswith(("http://", "https://")):
+            raise ValueError(f"target must be HOST:PORT, without http:// or https://, not {self.target}.")
         if any("\ud800" <= character <= "\udfff" for character in self.model):
             raise ValueError("model must be text that UTF-8 can hold.")
         # Written so that it refuses NaN too.

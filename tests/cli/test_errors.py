@@ -1,9 +1,12 @@
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 
 import grpc
 import pytest
+from rich.console import Console
 
-from sensorium.errors import InvalidArgument, ModelNotServed, QueueFull, TaskNotSupported, Violation
+from sensorium.cli.failure import show
+from sensorium.errors import InvalidArgument, ModelNotServed, QueueFull, TaskNotSupported, Unavailable, Violation
 from tests.cli.conftest import Invoke
 from tests.client.fake import Fake
 
@@ -47,5 +50,33 @@ def test_a_missing_server_is_asked_about(invoke: Invoke) -> None:
     assert done.stderr == (
         "UNAVAILABLE  There is no connection to 127.0.0.1:1. Failed to connect to remote host: Connection refused\n"
         "  → Is the server running at 127.0.0.1:1? In a checkout, `make serve` starts one.\n"
-        "  → Another one is named by --target, or SENSORIUM_TARGET.\n"
+        "  → Another one is named by --target, or SENSORIUM_TARGET, as HOST:PORT.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "errors resolving gate:1: [field:hostname lookup error:address lookup failed for gate:1: Name not found]",
+            ["There is no connection to gate:1. Name not found\n", "is HOST:PORT of a gateway or service"],
+        ),
+        (
+            "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:9050: Failed parsing HTTP/2 "
+            "(Expected SETTINGS frame as the first frame, got frame type 79)",
+            ["There is no connection to gate:1. Failed parsing", "speaks no gRPC, as a metrics port does"],
+        ),
+        (
+            "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake failed "
+            "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER",
+            ["There is no connection to gate:1. Tls handshake failed", "speaks no TLS: leave out --tls"],
+        ),
+    ],
+)
+def test_what_grpc_says_of_a_connection_is_told_with_what_to_do(message: str, said: list[str]) -> None:
+    error = Unavailable(message, metadata={"code": "UNAVAILABLE"})
+    error.request_id = "mine"
+    told = StringIO()
+    show(error, "gate:1", Console(file=told, width=100))
+    assert all(text in told.getvalue() for text in said), told.getvalue()
+    assert "mine" not in told.getvalue()  # no log has it

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import sensorium
+from sensorium.cli import app
 from sensorium.v1 import text_pb2
 from tests.client.events import STARTED, Endless, completed, delta
 from tests.client.fake import Fake
@@ -95,6 +96,16 @@ def test_ctrl_c_cancels_a_unary_call(fake: Fake) -> None:
     process.send_signal(signal.SIGINT)
     assert finish(process) == (130, b"", b"")
     assert gone.wait(PATIENCE)
+
+
+def test_ctrl_c_while_it_starts_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "application", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app.run()
+    assert ended.value.code == 130
 
 
 def test_a_reader_that_leaves_ends_the_command_quietly(fake: Fake) -> None:

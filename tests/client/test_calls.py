@@ -53,6 +53,15 @@ async def test_metadata_that_cannot_be_sent_are_the_callers_mistake(
         await async_client.text.tokenize(REQUEST, metadata=[entry])
 
 
+async def test_a_request_of_another_class_is_refused(client: Client, async_client: AsyncClient) -> None:
+    wrong: Any = text_pb2.GenerateRequest(prompt="Its bytes could be read as a StreamGenerateRequest.")
+    for call in (client.text.stream_generate, client.text.embed, async_client.text.stream_generate):
+        with pytest.raises(TypeError, match=r"^(StreamGenerate|Embed) takes \1Request, not GenerateRequest\.$"):
+            call(wrong)
+    with pytest.raises(TypeError, match="StreamTranscribe takes StreamTranscribeRequest, not GenerateRequest"):
+        list(client.speech.stream_transcribe(iter([wrong])))
+
+
 def test_a_misspelt_option_is_refused(client: Client) -> None:
     options: Any = {"timout": 1}
     with pytest.raises(TypeError, match="timout"):

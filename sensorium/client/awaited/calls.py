@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterable
+from functools import partial
 from typing import Any, Generic, Unpack
 
 import grpc
@@ -10,7 +11,7 @@ import grpc
 from sensorium.client.awaited.connection import AsyncConnection
 from sensorium.client.awaited.feed import AsyncFeed
 from sensorium.client.awaited.stream import AsyncStream
-from sensorium.client.call import Call, CallOptions, Q, R, Reply, with_model
+from sensorium.client.call import Call, CallOptions, Q, R, Reply
 from sensorium.client.failure import cancelled, failure_of
 from sensorium.client.method import Method
 
@@ -34,7 +35,7 @@ class AsyncUnary(Generic[Q, R]):
         """Returns the response with its metadata; otherwise like a plain call."""
         settings = self._connection.settings
         call = self._connection.call(options)
-        request = with_model(request, settings.model)
+        request = self._method.addressed(request, settings.model)
         for attempt in itertools.count(1):
             try:
                 return await self._attempt(request, call)
@@ -74,7 +75,7 @@ class AsyncServerStream(Generic[Q, R]):
         """Sends `request`, which stays as it is, and returns the stream of its events; there is nothing to await."""
         settings = self._connection.settings
         call = self._connection.call(options)
-        request = with_model(request, settings.model)
+        request = self._method.addressed(request, settings.model)
         method = self._method
 
         def open_call() -> Any:
@@ -98,7 +99,7 @@ class AsyncBidi(Generic[Q, R]):
         """
         call = self._connection.call(options)
         method = self._method
-        feed = AsyncFeed(requests, self._connection.settings.model, method.serialize)
+        feed = AsyncFeed(requests, partial(method.addressed, model=self._connection.settings.model), method.serialize)
 
         def open_call() -> Any:
             multicallable = self._connection.channel.stream_stream(method.name, method.serialize, method.parse)

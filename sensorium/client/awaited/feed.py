@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol
 
 import grpc
 
-from sensorium.client.call import Q, with_model
+from sensorium.client.call import Q
 
 _STATUS_SECONDS = 5.0
 
@@ -29,9 +29,11 @@ class AsyncFeed(Generic[Q]):
     gRPC's own poller would swallow the exception that ends the requests, and wait for them after the call has ended.
     """
 
-    def __init__(self, requests: AsyncIterable[Q], model: str, serialize: Callable[[Q], bytes]) -> None:
+    def __init__(
+        self, requests: AsyncIterable[Q], addressed: Callable[[Q], Q], serialize: Callable[[Q], bytes]
+    ) -> None:
         self._requests = requests
-        self._model = model
+        self._addressed = addressed
         self._serialize = serialize
         self._task: asyncio.Task[None] | None = None
         self.error: Exception | None = None
@@ -64,7 +66,7 @@ class AsyncFeed(Generic[Q]):
         """Yields the requests as they go out; one that cannot be drawn ends the call."""
         try:
             async for request in self._requests:
-                yield self._serialize(with_model(request, self._model))
+                yield self._serialize(self._addressed(request))
         except Exception as error:
             if not call.done():
                 self.error = error

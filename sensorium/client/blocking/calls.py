@@ -3,13 +3,14 @@
 import itertools
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Generic, Unpack
 
 import grpc
 
 from sensorium.client.blocking.connection import Connection
 from sensorium.client.blocking.stream import Feed, Stream
-from sensorium.client.call import Call, CallOptions, Q, R, Reply, with_model
+from sensorium.client.call import Call, CallOptions, Q, R, Reply
 from sensorium.client.failure import failure_of
 from sensorium.client.method import Method
 
@@ -33,7 +34,7 @@ class BlockingUnary(Generic[Q, R]):
         """Returns the response with its metadata; otherwise like a plain call."""
         settings = self._connection.settings
         call = self._connection.call(options)
-        request = with_model(request, settings.model)
+        request = self._method.addressed(request, settings.model)
         for attempt in itertools.count(1):
             try:
                 return self._attempt(request, call)
@@ -66,7 +67,7 @@ class BlockingServerStream(Generic[Q, R]):
         """Sends `request`, which stays as it is, and returns the stream of its events without waiting for the first."""
         settings = self._connection.settings
         call = self._connection.call(options)
-        request = with_model(request, settings.model)
+        request = self._method.addressed(request, settings.model)
         method = self._method
 
         def open_call() -> Any:
@@ -90,7 +91,7 @@ class BlockingBidi(Generic[Q, R]):
         """
         call = self._connection.call(options)
         method = self._method
-        feed = Feed(requests, self._connection.settings.model)
+        feed = Feed(requests, partial(method.addressed, model=self._connection.settings.model))
 
         def open_call() -> Any:
             multicallable = self._connection.channel.stream_stream(method.name, method.serialize, method.parse)

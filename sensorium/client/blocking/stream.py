@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import Message
 
 from sensorium.client.blocking.iteration import Iteration
-from sensorium.client.call import Call, Q, R, endpoint_in, with_model
+from sensorium.client.call import Call, Q, R, endpoint_in
 from sensorium.client.failure import cancelled, failure_of, incomplete
 from sensorium.client.retry import Retry
 
@@ -26,9 +26,9 @@ class EventCall(Protocol[EventT_co]):
 class Feed(Generic[Q]):
     """The requests of a caller on their way out. Keeps the exception that ended them, which gRPC would swallow."""
 
-    def __init__(self, requests: Iterable[Q], model: str) -> None:
+    def __init__(self, requests: Iterable[Q], addressed: Callable[[Q], Q]) -> None:
         self._requests = iter(requests)
-        self._model = model
+        self._addressed = addressed
         self.error: BaseException | None = None
 
     def __iter__(self) -> Iterator[Q]:
@@ -36,7 +36,7 @@ class Feed(Generic[Q]):
 
     def __next__(self) -> Q:
         try:
-            return with_model(next(self._requests), self._model)
+            return self._addressed(next(self._requests))
         except StopIteration:
             raise
         except BaseException as error:
