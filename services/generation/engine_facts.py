@@ -12,8 +12,8 @@ from services.generation.response_conversion import logprob_bytes
 from services.generation.settings import GenerationSettings
 
 
-def engine_settings(settings: GenerationSettings) -> EngineSettings:
-    """Returns the engine's part of the settings."""
+def engine_settings(settings: GenerationSettings, media_cache_mib: int = 0) -> EngineSettings:
+    """Returns the engine's part of the settings. Without a cache, encoded media are kept as long as their requests."""
     return EngineSettings(
         max_sequences=settings.max_sequences,
         prefill_tokens=settings.prefill_tokens,
@@ -25,6 +25,7 @@ def engine_settings(settings: GenerationSettings) -> EngineSettings:
         unread_tokens=settings.max_unread_tokens,
         messages_per_second=settings.max_messages_per_second,
         queue=QueueLimits(settings.max_queued_requests, settings.max_queued_tokens),
+        media_cache_bytes=media_cache_mib << 20,
     )
 
 

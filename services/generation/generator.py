@@ -11,7 +11,6 @@ from services.engine.generation.output.token_texts import TokenTexts
 from services.engine.generation.requests.request import GenerationRequest, Work
 from services.engine.generation.requests.resolution import (
     DeliveredTokens,
-    GenerationLimits,
     ModelDefaults,
     TokenizedInput,
     resolve,
@@ -19,12 +18,11 @@ from services.engine.generation.requests.resolution import (
     resolve_candidates,
 )
 from services.engine.generation.requests.validation import violations
-from services.engine.language.prompting import PromptEncoder
 from services.engine.structure.compiler import Found
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure, StructureFailed
 from services.generation.ask import Generation, GenerationAsk
-from services.generation.generation_threads import GenerationThreads
+from services.generation.generator_parts import GeneratorParts
 
 Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
 """A request, its output builders, and the rendered prompt."""
@@ -33,20 +31,13 @@ Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
 class TextGenerator:
     """Prepares requests and hands them to the engine."""
 
-    def __init__(
-        self,
-        threads: GenerationThreads,
-        encoder: PromptEncoder,
-        defaults: ModelDefaults,
-        limits: GenerationLimits,
-        adapter: str = "",
-    ) -> None:
+    def __init__(self, parts: GeneratorParts, adapter: str = "") -> None:
         """`adapter` is the name of the adapter of all its requests; empty: none."""
-        self._threads = threads
-        self._encoder = encoder
-        self._token_texts = TokenTexts(encoder)
-        self._defaults = defaults
-        self._limits = limits
+        self._threads = parts.threads
+        self._encoder = parts.encoder
+        self._token_texts = TokenTexts(parts.encoder)
+        self._defaults = parts.defaults
+        self._limits = parts.limits
         self._adapter = adapter
 
     async def start(self, ask: GenerationAsk) -> Generation:

@@ -9,6 +9,7 @@ from services.engine.loading import LoadedModel
 from services.generation.engine_facts import generation_limits
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 from services.text.config import TextSettings
 from services.text.text_to_text.reading import EncoderReader
 from services.text.text_to_text.summarize import make_summarizer
@@ -48,7 +49,7 @@ def _verbs(
     batch_items = settings.max_batch_items
     encoder = PromptEncoder(loaded.tokenizer, max(built.context_tokens, built.source_tokens))
     limits = generation_limits(loaded, built, encoder, settings)
-    generator = TextGenerator(threads, encoder, loaded.defaults, limits, adapter)
+    generator = TextGenerator(GeneratorParts(threads, encoder, loaded.defaults, limits), adapter)
     translator = None
     if translations is not None:
         reader = EncoderReader(encoder, limits)

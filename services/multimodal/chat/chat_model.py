@@ -1,7 +1,6 @@
 """Loads a model that generates from conversations with images and recordings, and makes its verbs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from sensorium.v1 import models_pb2 as pb
 from services.engine.checkpoint import Checkpoint
@@ -15,8 +14,8 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
-from services.generation.engine_facts import engine_settings, generation_limits
-from services.generation.generation_threads import GenerationThreads
+from services.generation.engine_facts import engine_settings
+from services.generation.generator_parts import GeneratorParts
 from services.multimodal.chat import chat_asks
 from services.multimodal.chat.generate import MediaPrompts, MultimodalGenerator
 from services.multimodal.config import MultimodalSettings
@@ -37,15 +36,11 @@ def load_chat_model(
         loaded = load_multimodal_model(checkpoint)
     warming()
     with metrics.loading("warm_up"):
-        sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
-        built = build_engine(loaded, sizes, metrics)
-        threads = GenerationThreads(built.engine, loaded.tokenizer)
-        encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-        limits = generation_limits(loaded, built, encoder, settings)
-        prompts = _prompts(loaded, built, settings, encoder)
-        generator = MultimodalGenerator(threads, encoder, loaded.defaults, limits, prompts)
+        built = build_engine(loaded, engine_settings(settings, settings.media_cache_mib), metrics)
+        parts = GeneratorParts.of(loaded, built, settings)
+        generator = MultimodalGenerator(parts, _prompts(loaded, built, settings, parts.encoder))
     tasks, verbs = _abilities(loaded, generator)
-    return GeneratingModel(loaded, built, threads, verbs, settings, tasks)
+    return GeneratingModel(loaded, built, parts.threads, verbs, settings, tasks)
 
 
 def _abilities(

@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, InvalidArgument, Violation
-from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.generation.requests.resolution import ModelDefaults, TokenizedInput
 from services.engine.generation.running.media import Medium
-from services.engine.language.prompting import PromptEncoder
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.processor import MediumRefused
 from services.engine.multimodal.prompts import FIELD, PromptComposer
 from services.engine.multimodal.reader import MediaReader
 from services.engine.threads.turns import give_way, hold_much
 from services.generation.ask import GenerationAsk, ShownMedium
-from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,8 @@ class MediaPrompts:
 class MultimodalGenerator(TextGenerator):
     """A TextGenerator whose requests may have media: parts of `chat` stand for the items of `media`, in order."""
 
-    def __init__(
-        self,
-        threads: GenerationThreads,
-        encoder: PromptEncoder,
-        defaults: ModelDefaults,
-        limits: GenerationLimits,
-        prompts: MediaPrompts,
-    ) -> None:
-        super().__init__(threads, encoder, defaults, limits)
+    def __init__(self, parts: GeneratorParts, prompts: MediaPrompts) -> None:
+        super().__init__(parts)
         self._prompts = prompts
 
     def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[str | None, TokenizedInput | None]:

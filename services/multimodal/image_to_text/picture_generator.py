@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from sensorium.errors import InvalidArgument, Violation
-from services.engine.generation.requests.resolution import GenerationLimits, ModelDefaults, TokenizedInput
+from services.engine.generation.requests.resolution import ModelDefaults, TokenizedInput
 from services.engine.generation.running.media import PromptMedia
-from services.engine.language.prompting import PromptEncoder
 from services.engine.media.refusal import ImageRefused
 from services.engine.pictures.reader import PictureReader
 from services.generation.ask import GenerationAsk
-from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 
 _FIELD = "prompt"
 """The field that violations of prompt and question name."""
@@ -27,15 +26,8 @@ class PictureAsk(GenerationAsk):
 class PictureGenerator(TextGenerator):
     """A TextGenerator for PictureAsk requests."""
 
-    def __init__(
-        self,
-        threads: GenerationThreads,
-        encoder: PromptEncoder,
-        defaults: ModelDefaults,
-        limits: GenerationLimits,
-        reader: PictureReader,
-    ) -> None:
-        super().__init__(threads, encoder, defaults, limits)
+    def __init__(self, parts: GeneratorParts, reader: PictureReader) -> None:
+        super().__init__(parts)
         self._reader = reader
 
     def _tokens(self, ask: GenerationAsk, defaults: ModelDefaults) -> tuple[None, TokenizedInput]:  # noqa: ARG002

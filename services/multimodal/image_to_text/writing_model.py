@@ -1,19 +1,17 @@
 """Loads an image-to-text model and makes its verbs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.building.build import build_engine
-from services.engine.language.prompting import PromptEncoder
 from services.engine.loading import LoadedModel
 from services.engine.media.image import ImageLimits
 from services.engine.metrics import EngineMetrics
 from services.engine.pictures.families import Blip
 from services.engine.pictures.loading import load_picture_model
 from services.engine.pictures.reader import PictureReader
-from services.generation.engine_facts import engine_settings, generation_limits
-from services.generation.generation_threads import GenerationThreads
+from services.generation.engine_facts import engine_settings
+from services.generation.generator_parts import GeneratorParts
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.image_to_text.picture_asks import PictureAsks
 from services.multimodal.image_to_text.picture_generator import PictureGenerator
@@ -35,20 +33,17 @@ def load_writing_model(
         loaded = load_picture_model(checkpoint)
     warming()
     with metrics.loading("warm_up"):
-        sizes = replace(engine_settings(settings), media_cache_bytes=settings.media_cache_mib << 20)
-        built = build_engine(loaded, sizes, metrics)
-        threads = GenerationThreads(built.engine, loaded.tokenizer)
-        encoder = PromptEncoder(loaded.tokenizer, built.context_tokens)
-        limits = generation_limits(loaded, built, encoder, settings)
+        built = build_engine(loaded, engine_settings(settings, settings.media_cache_mib), metrics)
+        parts = GeneratorParts.of(loaded, built, settings)
         assert loaded.pictures is not None
         assert built.media_cache is not None
         images = ImageLimits(settings.media_bytes, settings.image_pixels)
         reader = PictureReader(loaded.pictures, built.media_cache, images)
-        generator = PictureGenerator(threads, encoder, loaded.defaults, limits, reader)
+        generator = PictureGenerator(parts, reader)
         tasks = _tasks(loaded, settings.task)
     verbs = _verbs(loaded, generator, tasks)
     told = [WRITING_TASKS[task] for task in tasks]
-    return GeneratingModel(loaded, built, threads, verbs, settings, told)
+    return GeneratingModel(loaded, built, parts.threads, verbs, settings, told)
 
 
 def _tasks(loaded: LoadedModel, wanted: str) -> Sequence[MultimodalTask]:

@@ -1,7 +1,6 @@
 """Loads multimodal decoders that transcribe a recording in their prompt."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from services.engine.audio.reader import AudioReader
 from services.engine.checkpoint import Checkpoint
@@ -12,6 +11,8 @@ from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.engine.multimodal.loading import load_multimodal_model
 from services.generation.engine_facts import engine_settings
+from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 from services.speech.config import SpeechSettings
 from services.speech.dictation.dictation_writer import DictationWriter
 from services.speech.dictation.transcribe_dictation import DictationTranscriber
@@ -19,7 +20,7 @@ from services.speech.live.stream_transcribe import live_transcriber
 from services.speech.live.voice_network import VoiceNetwork
 from services.speech.transcription.held_seconds import HeldSeconds
 from services.speech.transcription.recording_cuts import RecordingCuts
-from services.speech.transcription.writing_service import WritingParts, WritingService
+from services.speech.transcription.writing_service import WritingService
 from services.speech.verb_set import SpeechVerbs
 
 _AUDIO_SHARE = 2
@@ -34,16 +35,15 @@ def load_dictation_service(
         loaded = load_multimodal_model(checkpoint)
     warming()
     with metrics.loading("warm_up"):
-        # Recordings rarely repeat, so encoded audio is kept only as long as its request.
-        built = build_engine(loaded, replace(engine_settings(settings), media_cache_bytes=0), metrics)
-        parts = WritingParts.of(loaded, built, settings)
+        built = build_engine(loaded, engine_settings(settings), metrics)  # recordings rarely repeat: no cache of them
+        parts = GeneratorParts.of(loaded, built, settings)
         media = loaded.media
         assert media is not None
         dictation = Dictation(loaded, media, parts.encoder)
         seconds = dictation.fitting(settings.window_seconds, built.context_tokens // _AUDIO_SHARE)
         transcriber = DictationTranscriber(
             dictation,
-            DictationWriter(parts.generator, dictation, loaded.defaults, parts.threads.preprocessing),
+            DictationWriter(TextGenerator(parts), dictation, loaded.defaults, parts.threads.preprocessing),
             AudioReader(media.hearing, AudioLimits(settings.media_bytes, settings.audio_seconds)),
             parts.encoder,
             parts.threads.preprocessing,
@@ -54,5 +54,5 @@ def load_dictation_service(
         verbs = SpeechVerbs(
             transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics)
         )
-    manner = dictation.manner
-    return WritingService(parts, verbs, settings, dictation.rate, tags_of((*manner.languages, *manner.targets)))
+    languages = tags_of((*dictation.manner.languages, *dictation.manner.targets))
+    return WritingService(loaded, built, parts.threads, verbs, settings, dictation.rate, languages)

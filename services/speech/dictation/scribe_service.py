@@ -10,6 +10,8 @@ from services.engine.listening.scribe import load_scribe
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.generation.engine_facts import engine_settings
+from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 from services.speech.config import SpeechSettings
 from services.speech.dictation.scribe_writer import ScribeWriter
 from services.speech.dictation.transcribe_dictation import DictationTranscriber
@@ -17,7 +19,7 @@ from services.speech.live.stream_transcribe import live_transcriber
 from services.speech.live.voice_network import VoiceNetwork
 from services.speech.transcription.held_seconds import HeldSeconds
 from services.speech.transcription.recording_cuts import RecordingCuts
-from services.speech.transcription.writing_service import WritingParts, WritingService
+from services.speech.transcription.writing_service import WritingService
 from services.speech.verb_set import SpeechVerbs
 
 
@@ -30,10 +32,10 @@ def load_scribe_service(
     warming()
     with metrics.loading("warm_up"):
         built = build_listening_engine(scribe, engine_settings(settings), metrics)
-        parts = WritingParts.of(scribe.loaded, built, settings)
+        parts = GeneratorParts.of(scribe.loaded, built, settings)
         transcriber = DictationTranscriber(
             scribe,
-            ScribeWriter(parts.generator, scribe, parts.threads.preprocessing),
+            ScribeWriter(TextGenerator(parts), scribe, parts.threads.preprocessing),
             AudioReader(scribe.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
             parts.encoder,
             parts.threads.preprocessing,
@@ -44,5 +46,5 @@ def load_scribe_service(
         verbs = SpeechVerbs(
             transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics)
         )
-    manner = scribe.manner
-    return WritingService(parts, verbs, settings, scribe.rate, tags_of((*manner.languages, *manner.targets)))
+    languages = tags_of((*scribe.manner.languages, *scribe.manner.targets))
+    return WritingService(scribe.loaded, built, parts.threads, verbs, settings, scribe.rate, languages)

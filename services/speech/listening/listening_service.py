@@ -10,12 +10,14 @@ from services.engine.listening.loading import load_listening_model
 from services.engine.media.recording import AudioLimits
 from services.engine.metrics import EngineMetrics
 from services.generation.engine_facts import engine_settings
+from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 from services.speech.config import SpeechSettings
 from services.speech.listening.transcribe_writing import WritingTranscriber
 from services.speech.listening.window_writer import WindowWriter
 from services.speech.live.stream_transcribe import live_transcriber
 from services.speech.transcription.held_seconds import HeldSeconds
-from services.speech.transcription.writing_service import WritingParts, WritingService
+from services.speech.transcription.writing_service import WritingService
 from services.speech.verb_set import SpeechVerbs
 
 
@@ -28,10 +30,10 @@ def load_listening_service(
     warming()
     with metrics.loading("warm_up"):
         built = build_listening_engine(model, engine_settings(settings), metrics)
-        parts = WritingParts.of(model.loaded, built, settings)
+        parts = GeneratorParts.of(model.loaded, built, settings)
         transcriber = WritingTranscriber(
             model,
-            WindowWriter(parts.generator, model),
+            WindowWriter(TextGenerator(parts), model),
             AudioReader(model.extractor, AudioLimits(settings.media_bytes, settings.audio_seconds)),
             parts.encoder,
             parts.threads.preprocessing,
@@ -40,4 +42,6 @@ def load_listening_service(
         verbs = SpeechVerbs(
             transcriber=transcriber, stream_transcriber=live_transcriber(transcriber, settings, metrics)
         )
-    return WritingService(parts, verbs, settings, model.rate, tags_of(model.tokens.languages))
+    return WritingService(
+        model.loaded, built, parts.threads, verbs, settings, model.rate, tags_of(model.tokens.languages)
+    )

@@ -22,6 +22,7 @@ from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 from tests.services.bench import Bench, BenchMaker, read
 from tests.services.fake_runner import continuation
 
@@ -38,7 +39,7 @@ def bench(fake: BenchMaker) -> Bench:
 def verb(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[TextGenerator]:
     threads = GenerationThreads(bench.engine, tokenizer)
     encoder = PromptEncoder(tokenizer, LIMITS.context_tokens)
-    yield TextGenerator(threads, encoder, ModelDefaults(), LIMITS)
+    yield TextGenerator(GeneratorParts(threads, encoder, ModelDefaults(), LIMITS))
     threads.close()
 
 

@@ -24,6 +24,7 @@ from services.engine.language.translation import Frame, Pairs
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
+from services.generation.generator_parts import GeneratorParts
 from services.text.text_to_text.ask import TextsAsk
 from services.text.text_to_text.batches import defaults_in
 from services.text.text_to_text.reading import EncoderReader
@@ -60,7 +61,7 @@ def seen(bench: Bench) -> list[GenerationRequest]:
 def parts(bench: Bench, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[TextGenerator, EncoderReader]]:
     threads = GenerationThreads(bench.engine, tokenizer)
     encoder = PromptEncoder(tokenizer, 64)
-    generator = TextGenerator(threads, encoder, DEFAULTS, LIMITS)
+    generator = TextGenerator(GeneratorParts(threads, encoder, DEFAULTS, LIMITS))
     yield generator, EncoderReader(encoder, LIMITS)
     threads.close()
 

@@ -28,6 +28,7 @@ from services.engine.threads import turns
 from services.engine.threads.preprocessing import AT_ONCE, Preprocessing
 from services.engine.threads.turns import give_way, hold_much
 from services.generation.ask import ShownMedium
+from services.generation.generator_parts import GeneratorParts
 from services.media.ask import MediaInput
 from services.multimodal.chat.generate import MediaPrompts, MultimodalGenerator
 from services.sent_media import SentMedia
@@ -68,7 +69,7 @@ NONE: Any = None
 
 
 def conversation() -> None:
-    generator = MultimodalGenerator(NONE, NONE, NONE, NONE, MediaPrompts(QUICK, NONE, MANY))
+    generator = MultimodalGenerator(GeneratorParts(NONE, NONE, NONE, NONE), MediaPrompts(QUICK, NONE, MANY))
     generator._media([ShownMedium(MediaKind.IMAGE, each, "image") for each in SENT], [], None)
 
 
