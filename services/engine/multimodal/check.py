@@ -1,5 +1,6 @@
 """Compares the engine with the model's own `generate` on prompts with media, at load."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +36,10 @@ class MediaCheck:
     references: list[Reference]
 
     @classmethod
-    def of(cls, loaded: LoadedModel) -> "MediaCheck | None":
+    def of(cls, loaded: LoadedModel, forget: Callable[[], None] = lambda: None) -> "MediaCheck | None":
         """Returns the check of a model; None for one that reads no media.
+
+        `forget` is called before each prompt: it lets the model's modules forget the one before.
 
         Raises:
             ModelRefused: its processor or its `generate` fails.
@@ -45,11 +48,12 @@ class MediaCheck:
             return None
         kinds = loaded.media.kinds
         first, second = (kinds[0], 0), (kinds[-1], 1)
-        prompts = ([first], [second]) if loaded.media.manner.most == 1 else ([first, second], [second])
+        apart = kinds[0] is kinds[-1] and kinds[0] in loaded.media.manner.alone
+        prompts = ([first], [second]) if apart else ([first, second], [second])
         own = loaded.attention
         loaded.attend_by("eager")
         try:
-            return cls(loaded, [_reference(loaded, drawn) for drawn in prompts])
+            return cls(loaded, [_reference(loaded, drawn, forget) for drawn in prompts])
         except MODEL_ERRORS as error:
             raise ModelRefused(f"{loaded.architecture} cannot be tried with media: {error}") from error
         finally:
@@ -78,8 +82,9 @@ class MediaCheck:
             )
 
 
-def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]]) -> Reference:
+def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]], forget: Callable[[], None]) -> Reference:
     assert loaded.media is not None
+    forget()
     processor = loaded.media
     beside = processor.beside(drawn[0][0], len(drawn))
     try:

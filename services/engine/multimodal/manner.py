@@ -41,24 +41,25 @@ def settle_manner(loaded: LoadedModel) -> None:
     assert processor is not None
     composer = PromptComposer(processor, PromptEncoder(loaded.tokenizer, loaded.context_tokens), loaded.model)
     failure: Exception | None = None
-    for_one: PromptManner | None = None
+    found: PromptManner | None = None
     begins, ends = _around(processor, composer)
     for kind in _MANNERS:
         needs_image = kind.lays_out and not _writes_text(processor)
-        manner = processor.manner = replace(kind, begins=begins, ends=ends, needs_image=needs_image)
+        processor.manner = replace(kind, begins=begins, ends=ends, needs_image=needs_image)
         try:
             same = _same(processor, composer, _ALONE)
         except _ERRORS as error:
             if kind == PromptManner():  # others are for other processors
                 failure = error
             continue
-        if same and (several := _several(processor, composer)):
-            processor.manner = several
-            return
-        if same and for_one is None:
-            for_one = replace(manner, most=1)
-    if for_one is not None:
-        processor.manner = for_one
+        if same:
+            several = _several(processor, composer)
+            if found is None or len(several.alone) < len(found.alone):
+                found = several
+            if not found.alone:
+                break
+    if found is not None:
+        processor.manner = found
         return
     if failure is not None:
         told = f"what was drawn {failure}" if isinstance(failure, MediumRefused) else failure
@@ -91,15 +92,21 @@ def _writes_text(processor: MediaProcessor) -> bool:
         return False
 
 
-def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManner | None:
-    """Returns the manner of a processor that prepares each of several media as if alone; None if it does not."""
-    manner = processor.manner
-    try:
-        axes = {name: axis for kind in processor.kinds for name, axis in _axes(processor, kind)}
-        processor.manner = replace(manner, axes=axes)
-        return processor.manner if _same(processor, composer, _SEVERAL) and not _fills_up(processor) else None
-    except _ERRORS:
-        return None
+def _several(processor: MediaProcessor, composer: PromptComposer) -> PromptManner:
+    """Returns the processor's manner with the kinds of which it does not prepare each of several as if alone."""
+    manner, alone = processor.manner, frozenset[MediaKind]()
+    for kind in processor.kinds:
+        try:
+            axes = {**manner.axes, **dict(_axes(processor, kind))}
+            processor.manner = replace(manner, axes=axes)
+            same = all(_is_own(processor, composer, kind, text) for text in _SEVERAL) and not _fills_up(processor, kind)
+        except _ERRORS:
+            same = False
+        if same:
+            manner = processor.manner
+        else:
+            alone |= {kind}
+    return replace(manner, alone=alone)
 
 
 def _axes(processor: MediaProcessor, kind: MediaKind) -> Iterator[tuple[str, int]]:
@@ -115,13 +122,12 @@ def _axes(processor: MediaProcessor, kind: MediaKind) -> Iterator[tuple[str, int
                 yield name, axis
 
 
-def _fills_up(processor: MediaProcessor) -> bool:
+def _fills_up(processor: MediaProcessor, kind: MediaKind) -> bool:
     """Returns whether a recording beside a longer one has other features than alone.
 
     Granite Speech's extractor pads it with silence, without a mask for the model.
     """
-    kind = MediaKind.AUDIO
-    if kind not in processor.kinds:
+    if kind is not MediaKind.AUDIO:
         return False
     shown = _drawn(processor, kind, 2)
     alone = [processor.read(kind, decoded, b"").inputs for _, decoded in shown]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.engine.multimodal.kind import MediaKind
+
 
 @dataclass(frozen=True)
 class PromptManner:
@@ -26,5 +28,5 @@ class PromptManner:
     """The axes of inputs that it does not concatenate along the first, as MiniCPM-V's does."""
     beside: bool = False
     """It prepares an image beside others differently than alone, as LLaVA-OneVision's does."""
-    most: int | None = None
-    """The most media of a prompt, where it prepares several differently than each alone; None: any number."""
+    alone: frozenset[MediaKind] = frozenset()
+    """The kinds of which a prompt has one medium at most, as it prepares several differently than each alone."""

@@ -67,5 +67,5 @@ def _prompts(
     images = ImageLimits(settings.media_bytes, settings.image_pixels)
     recordings = AudioLimits(settings.media_bytes, settings.audio_seconds)
     reader = MediaReader(loaded.media, built.media_cache, images, recordings)
-    most = min(settings.max_prompt_media, loaded.media.manner.most or settings.max_prompt_media)
-    return MediaPrompts(reader, PromptComposer(loaded.media, encoder, loaded.model), most)
+    composer = PromptComposer(loaded.media, encoder, loaded.model)
+    return MediaPrompts(reader, composer, settings.max_prompt_media, loaded.media.manner.alone)

@@ -1,7 +1,7 @@
 """The verb Generate for conversations with images and recordings."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sensorium.errors import DeadlineExceeded, InvalidArgument, Violation
@@ -25,6 +25,8 @@ class MediaPrompts:
     composer: PromptComposer
     most: int
     """The most media in one prompt."""
+    alone: Collection[MediaKind] = ()
+    """The kinds of which it may have one at most."""
 
 
 class MultimodalGenerator(TextGenerator):
@@ -55,8 +57,7 @@ class MultimodalGenerator(TextGenerator):
         Raises:
             DeadlineExceeded: the deadline passed before the last one was read.
         """
-        if len(shown) > self._prompts.most:
-            many = f"show {len(shown)} images and recordings; at most {self._prompts.most} are read"
+        if many := self._too_many(shown):
             wrong.append(Violation(f"{FIELD}.messages", many))
             return []  # decoding too many media would be wasted work
         images = sum(each.kind is MediaKind.IMAGE for each in shown)
@@ -77,3 +78,12 @@ class MultimodalGenerator(TextGenerator):
             except MediumRefused as refused:
                 wrong.append(Violation(each.field, str(refused)))
         return found
+
+    def _too_many(self, shown: Sequence[ShownMedium]) -> str:
+        """Returns in what way a prompt has too many media; empty if it has not."""
+        if len(shown) > self._prompts.most:
+            return f"show {len(shown)} images and recordings; at most {self._prompts.most} are read"
+        for kind in self._prompts.alone:
+            if (count := sum(each.kind is kind for each in shown)) > 1:
+                return f"show {count} media of kind {kind.value}, of which this model reads one in a prompt"
+        return ""

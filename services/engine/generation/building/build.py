@@ -184,7 +184,7 @@ def serial_parts(loaded: LoadedModel, settings: EngineSettings, reason: str) -> 
     memory = remember(loaded)
     references = serial_references(loaded, memory)
     given = nothing_given
-    if (check := MediaCheck.of(loaded)) is not None:
+    if (check := MediaCheck.of(loaded, lambda: memory.recall(memory.fresh))) is not None:
         given, references = GivenMedia.of(loaded), [*references, *check.references]
     continuation = accelerated(loaded, lambda: verify_serial(loaded, memory, references, given))
     size = state_size(loaded, memory)

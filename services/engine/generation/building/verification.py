@@ -40,8 +40,14 @@ class NotPaged(Exception):
 
 
 def check_prompts(loaded: LoadedModel, pool: PagePool) -> Tensor:
-    """Returns the prompts to compare, `[prompts, tokens]`: longer than a short sliding window."""
-    length = min(_length(loaded), pool.page_count * pool.page_size // 2, loaded.context_tokens)
+    """Returns the prompts to compare, `[2, tokens]`: longer than a short sliding window, if their pages fit the pool.
+
+    Raises:
+        ModelRefused: not even a page of each fits.
+    """
+    length = min(_length(loaded), pool.page_count // 2 * pool.page_size, loaded.context_tokens)
+    if not length:
+        raise ModelRefused("The cache is too small to check the model in; give it more with --cache-mib.")
     return torch.randint(loaded.vocabulary_size, (2, length), generator=torch.Generator().manual_seed(0))
 
 

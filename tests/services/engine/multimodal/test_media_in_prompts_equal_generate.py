@@ -1,13 +1,16 @@
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from transformers import PretrainedConfig
 
 from tests.drawn import drawn
 from tests.own_multimodal import shown
 from tests.services.engine.multimodal.rig import Rig
 from tests.tiny import multimodal_models as tiny
 
+LLAVA = tiny.CONFIGS["llava"]
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 12}
 
 
@@ -20,6 +23,21 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 SERIAL = {"qwen3_vl", "gemma3"}
+
+
+async def test_a_prompt_of_the_check_leaves_no_rotary_frequencies_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config() -> PretrainedConfig:
+        made = LLAVA()
+        rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+        made.text_config.update({"rope_parameters": rope, "max_position_embeddings": 24})
+        return made
+
+    monkeypatch.setitem(tiny.CONFIGS, "llava", config)
+    rig = Rig.start(tiny.write_checkpoint(tmp_path, "llava"), "llava")
+    assert rig.built.serial
+    await rig.must_generate_its_own([(tiny.picture(1), "What is this?")])
 
 
 def test_it_goes_through_pages_where_they_hold_all(rig: Rig) -> None:

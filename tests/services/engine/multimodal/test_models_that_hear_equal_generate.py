@@ -40,7 +40,7 @@ async def test_greedy_tokens_alone_and_beside_others(tmp_path: Path, name: str) 
         results = await asyncio.gather(*(rig.run(*turn, max_new_tokens=12) for turn in turns))
         assert [result.ids for result in results] == expected
         assert rig.loaded.media is not None
-        assert rig.loaded.media.manner.most == (None if name in SEVERAL else 1)
+        assert rig.loaded.media.manner.alone == (set() if name in SEVERAL else {MediaKind.AUDIO})
     finally:
         rig.built.engine.close()
 

@@ -30,4 +30,4 @@ def test_several_images_are_taken_where_each_is_prepared_as_alone(tmp_path: Path
         pytest.skip("is not in this version of transformers")
     loaded = load_multimodal_model(Checkpoint(str(tiny.write_checkpoint(tmp_path, name)), torch.device("cpu")))
     assert loaded.media is not None
-    assert loaded.media.manner.most is None
+    assert not loaded.media.manner.alone

@@ -222,7 +222,7 @@ def test_what_a_sequence_keeps_besides_is_set_aside_first(llama: LoadedModel) ->
         page_count(llama, EngineSettings(max_sequences=4, cache_bytes=4001), StateSize(1000, 8))
 
 
-@pytest.mark.parametrize(("pages", "context"), [(1000, 256), (4, 64)])
+@pytest.mark.parametrize(("pages", "context"), [(1000, 256), (3, 48)])
 def test_a_cache_smaller_than_the_context_bounds_the_context(
     fresh_llama: LoadedModel, pages: int, context: int
 ) -> None:
