@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sensorium.errors import InvalidArgument
 from services.engine.acceleration.tolerance import tolerance
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.images.reader import ModelInputs
 from services.engine.language.texts import Truncation
@@ -155,7 +155,7 @@ class JointModel:
             own = getattr(self._model(**items, **words), self._subject.logits).float().cpu()
             vectors = [self.compute(inputs)["vector"].float().cpu() for inputs in (items, words)]
             found = self.logits(*vectors)
-        except (AttributeError, TypeError, InvalidArgument) as error:
+        except (*MODEL_ERRORS, InvalidArgument) as error:
             raise ModelRefused(f"{loaded.architecture} does not compare {plural} with texts: {error}") from error
         if not torch.allclose(found, own, rtol=tolerance(loaded.model.dtype), atol=1e-3):
             raise ModelRefused(f"{loaded.architecture} compares {plural} with texts in a way that is not known here.")

@@ -134,9 +134,9 @@ def _classifying(bench: Workbench) -> Served:
 def _comparing(bench: Workbench) -> Served:
     """Serves a model of audio and texts (CLAP) with both of its tasks, whichever was asked for."""
     joint = JointModel(bench.loaded, RECORDINGS)
-    joint.check(bench.heard().tensors, bench.loaded)
     text = joint.read("a dog", field="")
     pipeline = bench.pipeline(joint.compute, [AudioInputs(text.tensors, text.kind, text.length)])
+    joint.check(bench.heard().tensors, bench.loaded)
     verbs = SpeechVerbs(
         classifier=AnyLabelClassifier(pipeline, joint, bench.recordings, _SENTENCE),
         embedder=MediaEmbedder(pipeline, bench.recordings, len(bench.tried(joint.compute)["vector"]), joint),

@@ -57,7 +57,7 @@ class AudioReader:
         self.pads = False
         """Whether inputs of unequal lengths can share a padded batch."""
         # CLAP's extractor picks a random part of longer audio: cutting to the beginning keeps answers reproducible.
-        self._most: int | None = getattr(extractor, "nb_max_samples", None) if _draws(extractor) else None
+        self._most: int | None = getattr(extractor, "nb_max_samples", None)
         self.fewest = 1
         """Least number of samples that the model reads."""
 
@@ -114,7 +114,3 @@ class AudioReader:
         longest = max(largest.shape)
         rate = self.rate if largest.numel() == longest else _FEATURES_PER_SECOND
         return math.ceil(longest * FRAMES_PER_SECOND / rate)
-
-
-def _draws(extractor: Any) -> bool:
-    return getattr(extractor, "truncation", None) in {"rand_trunc", "fusion"}
