@@ -52,7 +52,7 @@ def run(console: Console) -> None:
     stop = stop_on_signals()
     members = fleet()
     console.print("Starting.")
-    with Stack(Ports.free(len(members)), members) as stack:
+    with Stack(Ports.free(len(members)), members, stop) as stack:
         if not wait(console, stack, stop):
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C now interrupts the conversation

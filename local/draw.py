@@ -36,7 +36,7 @@ def run(console: Console, seconds: float, folder: Path = FOLDER) -> None:
     members = [member for member in fleet() if member.name in SHOWN]
     ports = Ports.free(len(members))
     console.print("Starting.")
-    with Stack(ports, members) as stack:
+    with Stack(ports, members, stop) as stack:
         if not wait(console, stack, stop):
             return
         with Prometheus(configuration(ports, members), rules()) as prometheus, Traffic(stack.target, members):

@@ -16,14 +16,21 @@ from pathlib import Path
 from local.process import STOP_SECONDS
 
 _PRELOADED = [
-    "services.text.app", "services.vision.app", "services.speech.app", "services.multimodal.app", "local.frozen"
-]  # fmt: skip
+    "local.interruptible",
+    *("services.text.app", "services.vision.app", "services.speech.app", "services.multimodal.app"),
+    "local.frozen",
+]
+
+
+class ForkServerEnded(Exception):
+    """The process that was to be forked has ended: interrupted by Ctrl-C while it imported, or killed."""
 
 
 class Fork:
     """A forked service that writes its output to a file. It ends when `stop` is called."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+        """Raises ForkServerEnded."""
         self.name = name
         self.log = log
         # Read by the fork server, which starts with the first service.
@@ -31,11 +38,14 @@ class Fork:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self._process: ForkServerProcess = context.Process(target=_serve, args=(module, list(arguments), str(log)))
-        # Ctrl-C reaches the fork server too, and would end it while it imports: block the signal while it starts.
+        # Ctrl-C reaches the fork server too, which would print a traceback before it has imported `interruptible`: the
+        # signal waits. Here it waits until the fork is there, or the fork server has ended.
         resource_tracker.ensure_running()  # started later, it would unblock the signal
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
+        except EOFError:
+            raise ForkServerEnded("The process that imports what services need, and is forked, has ended.") from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -35,7 +35,7 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
         raise StackFailed(f"There is no embedded model {', '.join(sorted(unknown))}.")
     ports = (Ports.free if free else Ports.usual)(len(members))
     console.print("Starting.")
-    with Stack(ports, members) as stack:
+    with Stack(ports, members, stop) as stack:
         if not wait(console, stack, stop):
             return
         config = configuration(ports, members, _SCRAPE_SECONDS)

@@ -20,7 +20,7 @@ def run(console: Console) -> None:
     members = fleet()
     ports = Ports.usual(len(members))
     console.print("Starting.")
-    with Stack(ports, members) as stack:
+    with Stack(ports, members, stop) as stack:
         if not wait(console, stack, stop):
             return
         console.print(_directions(ports), highlight=False, soft_wrap=True)

@@ -7,16 +7,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Protocol, Self
 
 import sensorium
 from local.fleet import Member
-from local.nursery import Fork
+from local.nursery import Fork, ForkServerEnded
 from local.process import ChildProcess
 from sensorium.v1.models_pb2 import MODEL_STATE_READY, ListModelsRequest
 
@@ -120,11 +121,15 @@ class Child(Protocol):
 class Stack:
     """The processes: started on entry to `with`, stopped on exit, the gateway first."""
 
-    def __init__(self, ports: Ports, members: Sequence[Member]) -> None:
-        """Raises StackFailed if one of `ports` is in use: another process would be mistaken for one of the stack."""
+    def __init__(self, ports: Ports, members: Sequence[Member], stop: Event | None = None) -> None:
+        """`stop` is set where somebody interrupts the start, which then ends quietly.
+
+        Raises StackFailed if one of `ports` is in use: another process would be mistaken for one of the stack.
+        """
         ports.must_be_free()
         self.ports = ports
         self.members = members
+        self._stop = stop or Event()
         self._logs = tempfile.TemporaryDirectory(prefix="sensorium-")
         self._children: list[Child] = []
 
@@ -139,6 +144,17 @@ class Stack:
         return {child.name: child.pid for child in self._children}
 
     def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.callback(self.__exit__, None, None, None)
+            try:
+                self._start_all()
+            except ForkServerEnded as error:
+                if not self._stop.is_set():  # Ctrl-C ends that process too
+                    raise StackFailed(str(error)) from error
+            undo.pop_all()
+        return self
+
+    def _start_all(self) -> None:
         addresses: list[str] = []
         for member, (port, metrics_port) in zip(self.members, self.ports.services, strict=True):
             model = ["--model", str(member.folder), "--device", "cpu", *element_type()]
@@ -147,7 +163,6 @@ class Stack:
         ports = _ports(self.ports.gateway, self.ports.gateway_metrics)
         # Reflection is for tools such as grpcurl. It is on here only because the stack serves this machine alone.
         self._start(ChildProcess, "gateway", "gateway", ["--static", ",".join(addresses), "--reflection", *ports])
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,0 +1,6 @@
+"""A module whose import does not come to an end by itself."""
+
+import time
+
+while True:
+    time.sleep(1)
