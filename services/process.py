@@ -160,8 +160,8 @@ class ModelProcess(Generic[Settings]):
         self._metrics.model_state.set(state)
 
 
-def checkpoint_of(settings: ModelSettings) -> Checkpoint:
-    """Returns the checkpoint to load, and sets torch's number of threads.
+def checkpoint_of(settings: ModelSettings, *, convolving: bool = False) -> Checkpoint:
+    """Returns the checkpoint to load, for models that are `convolving` or not, and sets torch's number of threads.
 
     Raises:
         ModelRefused: there is no such device here, or no such model or adapter.
@@ -174,6 +174,7 @@ def checkpoint_of(settings: ModelSettings) -> Checkpoint:
         resolve_device(settings.device),
         revision=choice.revision,
         dtype=settings.dtype,
+        convolving=convolving,
         quantization=settings.quantization,
         trust=trust,
         adapter=choice.adapter,

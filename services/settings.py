@@ -26,7 +26,9 @@ class ModelSettings(ServerSettings):
     )
     device: Device = Field("auto", description="auto, cpu or cuda:N; auto is the first GPU, else the CPU.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Element type of the weights; auto is the checkpoint's own."
+        "auto",
+        description="Element type of the weights; auto is the checkpoint's own, but float32 for vision and "
+        "speech on a CPU that would emulate it.",
     )
     quantization: Literal[
         "none",

@@ -23,6 +23,7 @@ from services.engine.adapters.configuration import CONFIG
 from services.engine.adapters.head import adapt
 from services.engine.adapters.merging import merge
 from services.engine.adapters.rounding import rounded_before
+from services.engine.device.arithmetic import emulated
 from services.engine.failed_load import explain
 from services.engine.file_weights import copy_from_files
 from services.engine.kept_state import keep_nothing
@@ -85,6 +86,8 @@ class Checkpoint:
     """How many processes hold a part of it each; `device` is this process's."""
     adapter: Adapter | None = None
     """What is merged into its weights."""
+    convolving: bool = False
+    """Whether the model may spend its time in convolutions: `auto` is then float32 where its own dtype is emulated."""
 
     @property
     def narrow(self) -> NarrowKind | None:
@@ -99,9 +102,10 @@ class Checkpoint:
 
     def element_type(self, config: PretrainedConfig) -> torch.dtype:
         """Returns the dtype of the weights."""
-        if self.dtype == "auto":
-            return getattr(config, "dtype", None) or torch.float32
-        return getattr(torch, self.dtype)
+        if self.dtype != "auto":
+            return getattr(torch, self.dtype)
+        own = getattr(config, "dtype", None) or torch.float32
+        return torch.float32 if self.convolving and emulated(own, self.device) else own
 
     def quantized_by(self, config: PretrainedConfig) -> str:
         """Returns the quantization in force, the operator's or the checkpoint's own; empty where there is none."""
@@ -181,6 +185,9 @@ def read_incomplete_model(
     if kind_of_weights and (reason := unsuitable(kind_of_weights, checkpoint.device)):
         raise ModelRefused(f"{checkpoint.source} cannot be loaded: {reason}")
     _refuse_peft(checkpoint)
+    if checkpoint.dtype == "auto" and dtype is not (own := getattr(config, "dtype", None) or dtype):
+        told = str(own).removeprefix("torch.")
+        log.info("this processor only emulates %s: the weights are read as float32; --dtype %s keeps them", told, told)
     # Its declared type leaves out what `output_loading_info` adds.
     pair: Any = kind.from_pretrained(
         checkpoint.source,

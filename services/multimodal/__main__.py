@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 # Must be set before torch is imported: idle OpenMP threads would spin and starve other threads of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -13,9 +13,13 @@ from services.multimodal.config import MultimodalSettings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the service and returns its exit code. `arguments` defaults to the process's command line."""
-    from services.multimodal.app import serve
+    return rpc.main(MultimodalSettings, _serve, program="python -m services.multimodal", arguments=arguments)
 
-    return rpc.main(MultimodalSettings, serve, program="python -m services.multimodal", arguments=arguments)
+
+def _serve(settings: MultimodalSettings) -> Awaitable[None]:
+    from services.multimodal.app import serve  # imports torch for many seconds: wrong settings are told before
+
+    return serve(settings)
 
 
 if __name__ == "__main__":

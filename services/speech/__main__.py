@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 # Must be set before torch is imported: spinning idle OpenMP threads would starve processes on the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -13,9 +13,13 @@ from services.speech.config import SpeechSettings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the service and returns its exit code. `arguments` default to those of the process."""
-    from services.speech.app import serve
+    return rpc.main(SpeechSettings, _serve, program="python -m services.speech", arguments=arguments)
 
-    return rpc.main(SpeechSettings, serve, program="python -m services.speech", arguments=arguments)
+
+def _serve(settings: SpeechSettings) -> Awaitable[None]:
+    from services.speech.app import serve  # imports torch for many seconds: wrong settings are told before
+
+    return serve(settings)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def load(settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[],
     Raises:
         ModelRefused: the checkpoint cannot be served; the message says why.
     """
-    checkpoint = checkpoint_of(settings)
+    checkpoint = checkpoint_of(settings, convolving=True)
     task = choose_task(checkpoint, settings.task)
     if task is SpeechTask.SYNTHESIZE:
         return load_speaking_service(checkpoint, settings, metrics, warming)

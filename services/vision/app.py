@@ -30,5 +30,5 @@ def load(settings: VisionSettings, metrics: EngineMetrics, warming: Callable[[],
     Raises:
         ModelRefused: the checkpoint cannot be served; the message says why.
     """
-    checkpoint = checkpoint_of(settings)
+    checkpoint = checkpoint_of(settings, convolving=True)
     return load_vision_service(checkpoint, choose_task(checkpoint, settings.task), settings, metrics, warming)

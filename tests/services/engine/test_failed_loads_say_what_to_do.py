@@ -52,8 +52,10 @@ def test_a_folder_of_other_folders_is_not_blamed_for_what_is_in_these(folder: Pa
 
 def test_nor_are_those_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.engine.failed_load.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelRefused, match=re.escape(f"There is no such folder, and on the hub, or in {tmp_path}")):
-        load("acme/chat")
+    for offline, nowhere in ((False, "and on the hub, or in"), (True, "and no such model in")):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+        with pytest.raises(ModelRefused, match=re.escape(f"There is no such folder, {nowhere} {tmp_path}")):
+            load("acme/chat")
     kept = tmp_path / "models--acme--chat/snapshots/main"
     shutil.copytree(folder, kept)
     (kept / "model.safetensors").unlink()
