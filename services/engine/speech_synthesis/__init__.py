@@ -9,6 +9,7 @@ vocoder    decodes frames to audio in windows; `causal_codec` for codecs without
 vits, speecht5   models that make frames or spectrograms
 csm, dia, bark, higgs, pocket   models that generate codes or latents with the library's own `generate`
 musicgen   music and sound from descriptions, likewise
+scores     ends a sentence whose scores are NaN
 own_loop   runs that `generate` in turns, by `turns`; `frame_list` collects its frames
 bark_voices, pocket_voices, higgs_prompt, higgs_codec   parts of one kind each
 """

@@ -20,6 +20,8 @@ _FRAMES = 125
 """Ten seconds, if the model's files set no limit."""
 _FRAMES_PER_TOKEN = 4
 """Enough for slow speech."""
+_READ_END = ("min_length", "min_new_tokens", "exponential_decay_length_penalty", "bad_words_ids")
+"""Settings for which the library reads the end token. A sentence ends by the codec's end code, not by this token."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,15 @@ class Csm:
         # Half: the context before a sentence may be as long as the sentence.
         room = model.config.max_position_embeddings // 2 - 1
         own = model.generation_config
-        self._frames = min(own.max_new_tokens or _FRAMES, room * _FRAMES_PER_TOKEN // (_FRAMES_PER_TOKEN + 1))
-        # Set, they would only cause a warning of the library at each sentence.
-        own.max_length = own.eos_token_id = None
-        self.most_tokens: int = self._frames // _FRAMES_PER_TOKEN
+        if not own.max_new_tokens and own.max_length:
+            room = min(room, own.max_length)
+        self._room: int = room
+        """Most tokens and frames of a sentence together."""
+        self._frames = min(own.max_new_tokens or (room if own.max_length else _FRAMES), room)
+        own.max_length = None  # set, it would only cause a warning of the library at each sentence
+        if not any(getattr(own, name, None) for name in _READ_END):
+            own.eos_token_id = None  # likewise
+        self.most_tokens: int = min(self._frames // _FRAMES_PER_TOKEN, room // (_FRAMES_PER_TOKEN + 1))
         tagged = [self._ids(f"[{number}]a") for number in range(_SPEAKERS)]
         places = [i for i, (one, other) in enumerate(zip(*tagged[:2], strict=True)) if one != other]
         if len(places) != 1:
@@ -88,6 +95,7 @@ class Csm:
         self, tokens: Sequence[int], before: _Said | None, frames: list[Tensor], pause: Callable[[], None]
     ) -> None:
         config, device = self._model.config, self._model.device
+        longest = min(self._frames, self._room - len(tokens))
         more: dict[str, Tensor] = {}
         if before is not None:
             heard = [config.audio_token_id] * (len(before.sound) // config.codec_config.frame_size)
@@ -100,7 +108,7 @@ class Csm:
         self._model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=self._frames,
+            max_new_tokens=longest,
             num_return_sequences=1,  # overrides the generation configuration
             streamer=FrameList(pause, frames, silence=config.codebook_eos_token_id),
             **more,

@@ -50,6 +50,7 @@ from services.engine.speech_synthesis.model import LoadedSpeaker, Manner, Speaki
 from services.engine.speech_synthesis.musicgen import MusicGen
 from services.engine.speech_synthesis.pocket import PocketSettings, PocketTts
 from services.engine.speech_synthesis.pocket_voices import pocket_voices
+from services.engine.speech_synthesis.scores import require_numbers
 from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.vits import Vits
 
@@ -110,6 +111,7 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         model, speaker = load(checkpoint, config, tokenizer, parts)
     if speaker.most_tokens < 1:
         raise ModelRefused(f"{checkpoint.source} needs a generation_config.json that lets it speak for a while.")
+    require_numbers(model)
     return LoadedSpeaker(
         speaker=speaker,
         model=model,

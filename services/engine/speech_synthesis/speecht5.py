@@ -63,7 +63,7 @@ class SpeechT5:
         """Yields all frames so far, `[frames, bins]` before the postnet, once per turn."""
         model, config = self._model, self._model.config
         decoder, head = model.speecht5.decoder, model.speech_decoder_postnet
-        mask = (ids != config.pad_token_id).int()
+        mask = torch.ones_like(ids)
         read = model.speecht5.encoder(input_values=ids, attention_mask=mask, return_dict=True).last_hidden_state
         cache = EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
         most = min(int(read.shape[1] * _LENGTH_RATIO / config.reduction_factor), config.max_speech_positions)

@@ -245,3 +245,28 @@ def test_a_model_whose_sound_is_no_number_is_refused(tmp_path: Path) -> None:
         loaded.model.decoder.conv_post.weight.fill_(float("nan"))
     with pytest.raises(ModelRefused, match="NaN or infinite audio"):
         try_out(loaded)
+
+
+@pytest.mark.parametrize(
+    ("write", "head"),
+    [
+        (write_csm, "depth_decoder.codebooks_head"),
+        (write_bark, "fine_acoustics.lm_heads.1"),
+        (write_musicgen, "decoder.lm_heads.2"),
+        (write_speecht5, "speech_decoder_postnet.prob_out"),
+    ],
+)
+def test_scores_that_are_no_numbers_choose_no_codes(tmp_path: Path, write: Callable[[Path], Path], head: str) -> None:
+    """The likeliest of scores that are NaN is some code, which sounds like any other."""
+    loaded = load_speaker(Checkpoint(str(write(tmp_path)), CPU), ALONE)
+    speaker: Any = loaded.speaker
+    loaded.model.generation_config.do_sample = False
+    if write is write_csm:
+        loaded.model.depth_decoder.generation_config.do_sample = False
+    if write is write_bark:
+        speaker._fine.temperature = 1.0
+    try_out(loaded)
+    with torch.no_grad():
+        loaded.model.get_submodule(head).weight.fill_(float("nan"))
+    with pytest.raises(ModelRefused, match="its scores are NaN or infinite"):
+        try_out(loaded)

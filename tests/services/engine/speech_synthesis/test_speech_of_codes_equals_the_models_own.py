@@ -49,6 +49,24 @@ def test_csm_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path:
     assert not torch.equal(torch.cat(spoken(speaker, speaker.read("more"), manner, 8)[0]), after)
 
 
+@pytest.mark.filterwarnings("ignore:Csm does not support")
+def test_csm_speaks_no_longer_and_no_shorter_than_its_files_say(tmp_path: Path) -> None:
+    own = write_csm(tmp_path) / "generation_config.json"
+    said = {name: value for name, value in json.loads(own.read_text()).items() if name != "max_new_tokens"}
+    own.write_text(json.dumps(said | {"max_length": 40, "min_new_tokens": 20, "eos_token_id": 3}))
+    model, processor = (
+        CsmForConditionalGeneration.from_pretrained(tmp_path).eval(),
+        CsmProcessor.from_pretrained(tmp_path),
+    )
+    torch.manual_seed(7)
+    expected = model.generate(**processor("[0]hi"), output_audio=True)[0]
+    speaker = loaded(tmp_path)
+    tokens = speaker.read("hi")
+    assert len(expected) == 16 * (40 - len(tokens))
+    assert_same(spoken(speaker, tokens, Manner(voice=0), 7)[0], expected, 2)
+    assert speaker.most_tokens == 8
+
+
 def test_csm_that_ends_at_once_says_nothing(tmp_path: Path) -> None:
     loading = load_speaker(Checkpoint(str(write_csm(tmp_path)), CPU), SpeakerParts())
     with torch.no_grad():
