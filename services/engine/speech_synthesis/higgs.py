@@ -58,9 +58,14 @@ class Higgs:
         # Half: the context before a sentence may be as long as the sentence.
         room = (config.max_position_embeddings - self._prompt.most_besides) // 2
         generation = model.generation_config
-        generation.max_length = None  # set, it would cause a warning of the library at each sentence
         self._steps = min(generation.max_new_tokens or room, room * per_token // (per_token + 1))
         self.most_tokens: int = (self._steps - self._books) // per_token
+        self._length: int | None = None if generation.max_new_tokens else generation.max_length
+        """Most tokens and frames of a sentence's prompt and answer together."""
+        generation.max_length = None  # set, it would cause a warning of the library at each sentence
+        if self._length is not None:
+            left = self._length - len(self._prompt.after(None, None, []))
+            self.most_tokens = min(self.most_tokens, (left - self._books) // (per_token + 1))
 
     def read(self, sentence: str) -> list[int]:
         """See SpeakingModel. Control tokens within the sentence are split into plain text."""
@@ -72,7 +77,11 @@ class Higgs:
         """See SpeakingModel."""
         before: _Said | None = manner.like
         drawn = list[Tensor]()
-        steps = self._books + 1 if manner.brief else self._steps  # enough for one frame after the start mark
+        steps = self._steps
+        if self._length is not None:
+            steps = min(steps, self._length - len(self._prompt.after(None, None, tokens)))
+        if manner.brief:
+            steps = self._books + 1  # enough for one frame after the start mark
         turns = in_turns(lambda pause: self._generate(tokens, before, steps, drawn, pause), draws)
         yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
         return before or _Said(tokens, self._codes(drawn))

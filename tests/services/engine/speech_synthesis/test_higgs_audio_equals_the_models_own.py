@@ -1,5 +1,6 @@
 """Higgs Audio gives the audio of transformers' own processor and `generate` with the same random draws."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,19 @@ def test_it_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path: 
     assert not torch.equal(torch.cat(spoken(speaker, speaker.read("more"), Manner(), 8)[0]), after)
 
 
-def test_one_that_does_not_end_says_as_much_as_its_files_allow(tmp_path: Path) -> None:
-    folder = write_higgs(tmp_path, new_tokens=70)
+@pytest.mark.parametrize(
+    ("most", "frames"), [({"max_new_tokens": 70}, 67), ({"max_new_tokens": None, "max_length": 150}, 53)]
+)
+def test_one_that_does_not_end_says_as_much_as_its_files_allow(
+    tmp_path: Path, most: dict[str, Any], frames: int
+) -> None:
+    folder = write_higgs(tmp_path)
+    own = folder / "generation_config.json"
+    own.write_text(json.dumps(json.loads(own.read_text()) | most))
     speaker = loaded(folder)
     pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 2)
     assert_same(pieces, Own(folder)(2, "hi there"), 2)
-    assert len(like.codes) == 67
+    assert len(like.codes) == frames
 
 
 def test_control_tokens_in_a_text_are_spoken(tmp_path: Path) -> None:
