@@ -98,7 +98,8 @@ class JointModel:
         )
         found: Any = loaded.tokenizer.pad_token_id
         self._pad_id: int = found or 0
-        self._padded_left = loaded.tokenizer.padding_side == "left"
+        # Padding of another length each time must not move the tokens: it stands behind them, whatever the files say.
+        self._padded_left = self.independent and loaded.tokenizer.padding_side == "left"
         # As in transformers' pipeline, the tokenizer's files tell whether the model is given a mask.
         self._masked = "attention_mask" in loaded.tokenizer.model_input_names
 

@@ -22,6 +22,7 @@ from services.engine.checkpoint import (
     revision_of,
 )
 from services.engine.context import decoder_context
+from services.engine.labels.class_names import class_names
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class LoadedAudioModel:
     @property
     def labels(self) -> list[str]:
         """The model's labels by index; empty for a model without a classification head."""
-        named = self.config.id2label if "Classification" in self.architecture else {}
-        return [named[i] for i in sorted(named)]
+        return class_names(self.config.id2label) if "Classification" in self.architecture else []
 
     @property
     def architecture(self) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,9 +34,12 @@ def own_objects(processor: Any, output: dict[str, Tensor], size: Size, min_score
     if type(processor).__name__ in _WITH_POLYGONS:
         processor = RTDetrImageProcessorPil()
     scaled = SimpleNamespace(logits=output["logits"][None], pred_boxes=output["boxes"][None])
+    # Some processors keep only the best 100 unless told otherwise.
+    told = signature(processor.post_process_object_detection).parameters.get("top_k")
+    every = {} if told is None or told.default is None else {"top_k": output["logits"].numel()}
     # The processor keeps scores above its threshold; here a score equal to `min_score` is kept too.
     below = float(np.nextafter(np.float32(min_score), np.float32(-math.inf)))
-    (found,) = processor.post_process_object_detection(scaled, threshold=below, target_sizes=[size])
+    (found,) = processor.post_process_object_detection(scaled, threshold=below, target_sizes=[size], **every)
     return listed(found["scores"], found["labels"], found["boxes"])
 
 

@@ -47,7 +47,7 @@ class OpenLabelModel:
         self._labels = LabelEmbeddings(model.base_model)
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns `scores`, `[images, boxes, labels]` in [0, 1], and the model's `boxes`, `[images, boxes, 4]`.
+        """Returns `fits`, logits `[images, boxes, labels]`, and the model's `boxes`, `[images, boxes, 4]`.
 
         Args:
             batch: `pixel_values`, and `input_ids` and `attention_mask` `[images, labels, tokens]`.
@@ -55,5 +55,5 @@ class OpenLabelModel:
         labels = self._labels.of(batch["input_ids"], batch["attention_mask"])
         feature_map = self._model.image_embedder(batch["pixel_values"])[0]
         features = feature_map.flatten(1, 2)
-        logits, _ = self._model.class_predictor(features, labels)
-        return {"scores": logits.float().sigmoid(), "boxes": self._model.box_predictor(features, feature_map)}
+        fits, _ = self._model.class_predictor(features, labels)
+        return {"fits": fits, "boxes": self._model.box_predictor(features, feature_map)}

@@ -46,9 +46,10 @@ def read_phrases(reader: TextReader, labels: Sequence[str]) -> Phrases:
 
 
 def compute_phrases(model: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `scores`, `[images, boxes, tokens]` in [0, 1], and the model's `boxes`, `[images, boxes, 4]`."""
+    """Returns `fits`, logits `[images, boxes, tokens]`, and the model's `boxes`, `[images, boxes, 4]`."""
     output = model(**batch)
-    return {"scores": output.logits.float().sigmoid(), "boxes": output.pred_boxes}
+    tokens = batch["input_ids"].shape[1]  # behind them is minus infinity, up to the longest text of the model
+    return {"fits": output.logits[..., :tokens], "boxes": output.pred_boxes}
 
 
 def label_scores(token_scores: Tensor, places: Sequence[Sequence[int]]) -> Tensor:

@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 
 from services.engine.checkpoint import Checkpoint, read_config, read_model, read_tokenizer, refusals, revision_of
 from services.engine.context import decoder_context
+from services.engine.labels.class_names import class_names
 
 _UNUSED = ("pooler.",)
 """Weights that checkpoints may lack, since nothing here uses them."""
@@ -56,8 +57,7 @@ class LoadedEncoder:
     def labels(self) -> list[str]:
         """The model's labels by index; empty for a model without a classification head."""
         config: Any = self.model.config
-        named = config.id2label if self.architecture.endswith(("Classification",)) else {}
-        return [named[i] for i in sorted(named)]
+        return class_names(config.id2label) if self.architecture.endswith("Classification") else []
 
     @property
     def architecture(self) -> str:

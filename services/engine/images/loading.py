@@ -17,6 +17,7 @@ from services.engine.checkpoint import (
 )
 from services.engine.context import decoder_context
 from services.engine.images.processor import read_image_processor
+from services.engine.labels.class_names import class_names
 
 _LABELLED = ("Classification", "Detection", "Segmentation", "ViltForQuestionAnswering")
 _READ_LABELS = frozenset(MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES.values())
@@ -48,8 +49,7 @@ class LoadedVisionModel:
     def labels(self) -> list[str]:
         """The model's own labels by index; empty if its head has none."""
         labelled = any(word in self.architecture for word in _LABELLED) and self.architecture not in _READ_LABELS
-        named = self.config.id2label if labelled else {}
-        return [named[i] for i in sorted(named)]
+        return class_names(self.config.id2label) if labelled else []
 
     @property
     def context_tokens(self) -> int:

@@ -22,6 +22,7 @@ from services.engine.detection.open_labels import OpenLabelModel
 from services.engine.detection.phrases import compute_phrases, label_scores, read_phrases
 from services.engine.encoders.reader import TextReader, embedded_tokens
 from services.engine.images.loading import LoadedVisionModel
+from services.engine.labels.class_names import class_names
 from services.engine.language.texts import Truncation
 
 Find = Callable[[dict[str, Tensor], Size, float], list[FoundObject]]
@@ -65,9 +66,7 @@ class OwnClasses:
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
         self._model: Any = loaded.model
-        named: dict[int, str] = loaded.config.id2label
-        names = [named.get(i, f"LABEL_{i}") for i in range(max(named, default=-1) + 1)]
-        self._sought = Sought(names, partial(own_objects, loaded.processor))
+        self._sought = Sought(class_names(loaded.config.id2label), partial(own_objects, loaded.processor))
 
     def compute(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """See Vocabulary."""
@@ -111,7 +110,7 @@ class SeparateLabels:
         return Sought(labels, self._find, tensors, sum(map(len, read)))
 
     def _find(self, output: dict[str, Tensor], size: Size, min_score: float) -> list[FoundObject]:
-        return likely_pairs(output["scores"], pixel_boxes(self._processor, output["boxes"], size), min_score)
+        return likely_pairs(output["fits"].sigmoid(), pixel_boxes(self._processor, output["boxes"], size), min_score)
 
 
 class JoinedLabels:
@@ -140,7 +139,7 @@ class JoinedLabels:
             return None
 
         def find(output: dict[str, Tensor], size: Size, min_score: float) -> list[FoundObject]:
-            scores = label_scores(output["scores"], phrases.places)
+            scores = label_scores(output["fits"].sigmoid(), phrases.places)
             return likeliest_labels(scores, pixel_boxes(self._processor, output["boxes"], size), min_score)
 
         return Sought(labels, find, phrases.tensors, len(phrases.tensors["input_ids"]))

@@ -3,6 +3,7 @@ detections an empty list, because no comparison with NaN holds.
 """
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,8 @@ from sensorium.errors import Internal
 from services.engine.audio.runner import AudioRunner
 from services.engine.batching.job import Item
 from services.engine.batching.numbers import are_numbers
+from services.engine.detection.open_labels import OpenLabelModel
+from services.engine.detection.phrases import compute_phrases
 from services.engine.encoders.outputs import apart, read_logits
 from services.engine.images.reader import ModelInputs
 from services.engine.images.runner import ImageRunner
@@ -85,6 +88,45 @@ def test_nothing_and_integers_are_numbers() -> None:
     assert are_numbers(torch.zeros(0, 4))
     assert are_numbers(torch.tensor([2**62]))
     assert are_numbers(torch.tensor(1.0)) and not are_numbers(torch.tensor(NAN))
+
+
+class LabelFinder:
+    """Reads labels as one text or each by itself. Its logits, for one box, are the image."""
+
+    @property
+    def base_model(self) -> Any:
+        return self
+
+    def get_text_features(self, input_ids: Tensor, _mask: Tensor) -> Any:
+        return SimpleNamespace(pooler_output=input_ids.float())
+
+    def image_embedder(self, pixels: Tensor) -> tuple[Tensor]:
+        return (pixels[:, None, None],)
+
+    def class_predictor(self, features: Tensor, _labels: Tensor) -> tuple[Tensor, None]:
+        return features, None
+
+    def box_predictor(self, features: Tensor, _map: Tensor) -> Tensor:
+        return torch.zeros(len(features), 1, 4)
+
+    def __call__(self, pixel_values: Tensor, **_text: Tensor) -> Any:
+        longest = torch.nn.functional.pad(pixel_values[:, None], (0, 3), value=-INF)
+        return SimpleNamespace(logits=longest, pred_boxes=self.box_predictor(pixel_values, longest))
+
+
+@pytest.mark.parametrize("compute", [partial(compute_phrases, LabelFinder()), OpenLabelModel(LabelFinder()).compute])
+def test_a_label_that_fits_infinitely_well_or_badly_is_no_result(compute: Any) -> None:
+    """The sigmoid of it would be 1 or 0, as of others."""
+    text = torch.ones((1, 2) if isinstance(compute, partial) else (1, 2, 1), dtype=torch.long)[0]
+    rows = [[0.0, 1.0], [INF, 0.0], [-INF, 0.0], [2.0, -3.0]]
+    outputs = ImageRunner(LOADED, compute).run(
+        [
+            Item(ModelInputs({"pixel_values": torch.tensor(row), "input_ids": text, "attention_mask": text}))
+            for row in rows
+        ]
+    )
+    assert [output is not None for output in outputs] == [True, False, False, True]
+    assert outputs[3]["fits"].tolist() == rows[3:]
 
 
 class Segmenter:
