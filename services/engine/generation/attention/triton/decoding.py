@@ -1,5 +1,14 @@
 """The decode kernel: queries of one key head over a part of the context (split-K over tokens), and the sum of the
 parts.
+
+A context is divided among up to PARTS programs, in proportion to its length. The last of them to finish combines the
+results, which are in `totals` and `measures` until then, see `sum_parts`. `arrivals` `[blocks, KV_HEADS]` counts the
+finished ones, from zero and back to zero. There must be enough programs for all parts; see `most_programs`.
+
+Without ROTATED, the rows' keys and values are in the cache already, and a block has up to QUERIES tokens. With it, a
+block has one token and `query` is `[T, queries | keys | values]`, the output of the projections: the kernel norms
+heads if NORM, rotates their first ROTATED numbers, and stores key and value in the row's slot, or nowhere if that is
+negative.
 """
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
@@ -29,18 +38,7 @@ def attend_token(
     SOFTCAP: tl.constexpr, WINDOW: tl.constexpr, SINKS: tl.constexpr, ROTATED: tl.constexpr, NORM: tl.constexpr,
     TURNED: tl.constexpr, BLOCKS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one block; see `QueryBlocks`.
-
-    A context is divided among up to PARTS programs, in proportion to its length. The last of them to finish combines
-    the results, which are in `totals` and `measures` until then, see `sum_parts`. `arrivals` `[blocks, KV_HEADS]`
-    counts the finished ones, from zero and back to zero. There must be enough programs for all parts; see
-    `most_programs`.
-
-    Without ROTATED, the rows' keys and values are in the cache already, and a block has up to QUERIES tokens. With it,
-    a block has one token and `query` is `[T, queries | keys | values]`, the output of the projections: the kernel norms
-    heads if NORM, rotates their first ROTATED numbers, and stores key and value in the row's slot, or nowhere if that
-    is negative.
-    """
+    """Writes `[T, HEADS, VALUE_WIDTH]` for the queries of one key head and one block; see `QueryBlocks`."""
     if EARLY:
         gdc_launch_dependents()
         if not ROTATED:
@@ -49,16 +47,9 @@ def attend_token(
     number, part = chosen_part(blocks, numbers, window, BLOCKS, N, PARTS, WINDOW, ROTATED)
     if number == numbers:  # a program without work writes nothing, so it need not wait for the previous kernel
         return
-    block = blocks + number * 5
-    first = tl.load(block).to(tl.int64)
-    count = tl.load(block + 1).to(tl.int32)
-    end = tl.load(block + 2).to(tl.int32) + count
-    pages += tl.load(block + 3)
-    stored = end - count if ROTATED else end
-    tokens = tl.load(block + 4).to(tl.int32)
-    begin, length, parts = shared_out(end - count, stored, tokens, window, N, PARTS, WINDOW)
-    begin += part * length
-    until = tl.minimum(begin + length, stored)
+    first, count, end, pages, begin, until, parts = context_of(
+        blocks + number * 5, part, pages, window, N, PARTS, WINDOW, ROTATED
+    )  # fmt: skip
     keys, values = keys + kv_head * key_head, values + kv_head * value_head
     key_scales, value_scales = key_scales + kv_head * scale_head, value_scales + kv_head * scale_head
     # Keys and values of earlier steps may be loaded before the previous kernel has ended.
@@ -78,19 +69,14 @@ def attend_token(
         NORM, EARLY,
     )  # fmt: skip
     positions = tl.minimum(end - count + lanes, end - 1)
-    if TURNED:
-        queries, total = tl.trans(queries), tl.trans(total)
     total, best, weight = seen_of_part(
         queries, (total, best, weight), tokens, page, pages, keys, values, key_scales, value_scales, key_page,
         value_page, scale_page, begin, until, positions, window, scaling, softcap, PAGE, N, KEY_WIDTH, KEY_BLOCK,
         VALUE_WIDTH, VALUE_BLOCK, COLUMNS, NARROW, SOFTCAP, WINDOW, WINDOW or not (ROTATED and TURNED), TURNED,
     )  # fmt: skip
-    if TURNED:
-        total = tl.trans(total)
-    output += first * HEADS * VALUE_WIDTH
     write_or_leave(
-        total, best, weight, totals, measures, arrivals, sinks, output, number, kv_head, heads, lanes, used, part,
-        parts, count, HEADS, KV_HEADS, M, QUERIES, PARTS, VALUE_WIDTH, VALUE_BLOCK, SINKS,
+        total, best, weight, totals, measures, arrivals, sinks, output + first * HEADS * VALUE_WIDTH, number, kv_head,
+        heads, lanes, used, part, parts, count, HEADS, KV_HEADS, M, QUERIES, PARTS, VALUE_WIDTH, VALUE_BLOCK, SINKS,
     )  # fmt: skip
 
 
@@ -115,6 +101,24 @@ def chosen_part(
     before = tl.cumsum(parts, axis=0) <= tl.program_id(1)
     number = tl.sum((before & there).to(tl.int32), axis=0)
     return number, tl.program_id(1) - tl.sum(tl.where(before, parts, 0), axis=0)
+
+
+@triton.jit
+def context_of(
+    block, part, pages, window, N: tl.constexpr, PARTS: tl.constexpr, WINDOW: tl.constexpr, ROTATED: tl.constexpr
+):
+    """Returns a block's first row, its number of tokens, the end of its context and where its pages are listed; then
+    which tokens [begin, until) of the context one part of it has, and the number of parts.
+    """
+    first = tl.load(block).to(tl.int64)
+    count = tl.load(block + 1).to(tl.int32)
+    end = tl.load(block + 2).to(tl.int32) + count
+    pages += tl.load(block + 3)
+    stored = end - count if ROTATED else end
+    tokens = tl.load(block + 4).to(tl.int32)
+    begin, length, parts = shared_out(end - count, stored, tokens, window, N, PARTS, WINDOW)
+    begin += part * length
+    return first, count, end, pages, begin, tl.minimum(begin + length, stored), parts
 
 
 @triton.jit
@@ -187,10 +191,12 @@ def seen_of_part(
     VALUE_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, NARROW: tl.constexpr, SOFTCAP: tl.constexpr,
     WINDOW: tl.constexpr, MASKED: tl.constexpr, TURNED: tl.constexpr,
 ):  # fmt: skip
-    """Returns `state` after the tokens [begin, until); see `weigh_block`.
+    """Returns `state` after the tokens [begin, until); see `weigh_block`, whose queries and totals are TURNED.
 
     `tokens` are the first N of them, as `load_tokens` returns them, and `page` has the pages of the next N.
     """
+    if TURNED:
+        queries, state = tl.trans(queries), (tl.trans(state[0]), state[1], state[2])
     keys, values, key_scale, value_scale = tokens
     # Whole blocks need no mask, and two at a time are faster. If TURNED, there are enough registers for that.
     whole = begin + tl.maximum(until - begin, 0) // N * N if TURNED else until
@@ -213,7 +219,10 @@ def seen_of_part(
             queries, state, keys, values, key_scale, value_scale, whole, positions, until, window, scaling, softcap, N,
             NARROW, SOFTCAP, WINDOW, True, TURNED,
         )  # fmt: skip
-    return state
+    total, best, weight = state
+    if TURNED:
+        total = tl.trans(total)
+    return total, best, weight
 
 
 @triton.jit
