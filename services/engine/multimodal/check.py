@@ -11,13 +11,13 @@ from services.engine.checkpoint import MODEL_ERRORS, ModelRefused
 from services.engine.generation.building.generated import Reference, continued, relative_error
 from services.engine.generation.building.verification import NotPaged
 from services.engine.generation.cache.page_pool import PagePool
-from services.engine.generation.running.runner import Runner
+from services.engine.generation.running.runner import ModelRunner
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.encoder import MediaEncoder, MoreThanEmbeddings
 from services.engine.multimodal.inputs import on_device
 from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.placing import MediaPlacer
-from services.engine.multimodal.processor import Decoded, MediumRefused
+from services.engine.multimodal.processor import Decoded, MediaProcessor, MediumRefused
 
 _SIZES = ((96, 64), (56, 80))
 """Width and height of the random images of the check."""
@@ -59,19 +59,22 @@ class MediaCheck:
         finally:
             loaded.attend_by(own)
 
-    def verify(self, runner: Runner, pool: PagePool, allowed: float) -> None:
-        """Runs the prompts in chunks, all in the same steps.
+    def verify(self, runner: ModelRunner, pool: PagePool, allowed: float) -> None:
+        """Runs the prompts in chunks, all in the same steps, having told the runner of stand-ins for placeholders.
 
         Raises:
             NotPaged: the results differ by more than `allowed`.
         """
         loaded, encoder = self.loaded, MediaEncoder.of(self.loaded)
+        assert loaded.media is not None
         longest = max(len(reference.prompt) for reference in self.references)
         try:
             for reference in self.references:
                 assert reference.media is not None
                 for medium in reference.media.media:
                     (medium.features,) = encoder.encode([medium])
+            known = range(loaded.vocabulary_size)
+            runner.stand_ins = encoder.stand_ins([each for each in _placeholders(loaded.media) if each in known])
         except MoreThanEmbeddings as more:
             raise NotPaged(f"{loaded.architecture} tells its decoder more of media than embeddings: {more}.") from more
         error = relative_error(runner, self.references, chunk=longest // _PIECES + 1, pool=pool, begun=(0,))
@@ -94,7 +97,7 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]], forget: 
         ]
     except MediumRefused as refused:
         raise ModelRefused(f"The processor of {loaded.architecture} fails: what was drawn {refused}") from refused
-    reserved = processor.unread_ids.union(map(processor.token_id, processor.kinds))
+    reserved = _placeholders(processor)
     text = [token for token in range(loaded.vocabulary_size - 1, 0, -1) if token not in reserved]
     ids = text[:_TEXT]
     for i, (_, medium) in enumerate(media, start=1):
@@ -103,6 +106,11 @@ def _reference(loaded: LoadedModel, drawn: list[tuple[MediaKind, int]], forget: 
     placed = placer.place(ids, media, "")
     assert placed is not None
     return continued(loaded, on_device(placer.inputs(ids, placed), loaded.model), media=placed)
+
+
+def _placeholders(processor: MediaProcessor) -> frozenset[int]:
+    """Returns the tokens that stand for media, also for those that are not read."""
+    return processor.unread_ids.union(map(processor.token_id, processor.kinds))
 
 
 def drawn_medium(kind: MediaKind, index: int, sampling_rate: int) -> Decoded:

@@ -5,13 +5,14 @@ are the embeddings at the media's positions, so no knowledge of towers and proje
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from services.engine.checkpoint import MODEL_ERRORS
 from services.engine.generation.running.media import Medium
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.inputs import batched_inputs, on_device
@@ -45,6 +46,31 @@ class MediaEncoder:
         assert loaded.media is not None
         media = loaded.media
         return cls(loaded.model, [media.token_id(kind) for kind in media.kinds], media.manner.axes)
+
+    @torch.inference_mode()
+    def stand_ins(self, token_ids: Collection[int]) -> dict[int, int]:
+        """Returns which of these tokens the model embeds as other ones, and as which, where they have no features.
+
+        Muse Glimmer and Granite Speech embed a generated placeholder as token 0, before they call their decoder.
+
+        Raises:
+            MoreThanEmbeddings: The model embeds one as none of its tokens.
+        """
+        table: Any = self._model.get_input_embeddings()
+        found: dict[int, int] = {}
+        for token_id in token_ids:
+            ids = torch.tensor([[token_id]], device=self.device)
+            given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "position_ids": torch.zeros_like(ids)}
+            try:
+                own = self._reach(given)["inputs_embeds"]
+            except MODEL_ERRORS:  # its `generate` fails on the token too
+                continue
+            if torch.equal(own, table(ids)):
+                continue
+            if not torch.equal(own, table(torch.zeros_like(ids))):
+                raise MoreThanEmbeddings(f"token {token_id}")
+            found[token_id] = 0
+        return found
 
     @property
     def device(self) -> torch.device:

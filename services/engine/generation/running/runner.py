@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Sequence as Sequences
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -173,6 +173,8 @@ class ModelRunner:
         """Recorded forwards, which are replayed for rows that fit them."""
         self.whole: Whole | None = None
         """Runs rows without media, if there is one."""
+        self.stand_ins: Mapping[int, int] = {}
+        """Tokens that the model's own forward embeds as others, which it does not do of rows beside embeddings."""
         self.allowed_error = 0.0
         """The relative error that its logits were allowed when compared with the model's own."""
         self.forward_seconds = 0.0
@@ -202,6 +204,8 @@ class ModelRunner:
             self.forward_seconds += time.perf_counter() - began
             return logits
         tokens, wanted = gathered(rows)
+        if self.stand_ins:
+            tokens = [self.stand_ins.get(token, token) for token in tokens]
         kept = wanted or [len(tokens) - 1]
         logits = self._run_whole(rows, tokens, kept)
         if logits is None:
