@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModelForImageToImage
 from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
+from services.vision import workbench
 from tests.e2e.pictures import media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.own_models import own
@@ -23,8 +24,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "classical x2": {"upscale": 2, "upsampler": "pixelshuffle"},
     "real-world x4": {"upscale": 4, "upsampler": "nearest+conv"},
     "lightweight x3": {"upscale": 3, "upsampler": "pixelshuffledirect"},
+    "compressed x2": {"upscale": 2, "upsampler": "pixelshuffle_aux"},
     "artefacts x1": {"upscale": 1, "upsampler": ""},
 }
+
+
+@pytest.fixture(autouse=True)
+def _small_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are tried out at load with a smaller image: what that takes grows with its pixels."""
+    monkeypatch.setattr(workbench, "_TEST_SIZE", (24, 16))
 
 
 def by_hand(folder: Path, image: Image.Image, scale: int) -> np.ndarray[Any, Any]:
