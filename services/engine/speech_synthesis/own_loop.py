@@ -45,8 +45,9 @@ def handed_over(model: Any, name: str, put: Callable[[Tensor], None]) -> Generat
     """
     mine = threading.get_ident()
 
-    def hand(_module: object, _arguments: object, given: dict[str, Any]) -> None:
-        if threading.get_ident() == mine:
+    # A hook that was removed while a step waits in the hook before it is called once more, without named arguments.
+    def hand(_module: object, _arguments: object, given: dict[str, Any] | None = None) -> None:
+        if threading.get_ident() == mine and given is not None:
             frames = given.get(name)
             put(torch.empty(0) if frames is None else frames[0, -1])
 

@@ -3,7 +3,7 @@
 import gc
 import json
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from services.engine.speech_synthesis.draws import Draws, key_of
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.speech_synthesis.model import Manner, SpeakingModel
 from services.engine.speech_synthesis.musicgen import MusicGen
+from services.engine.speech_synthesis.own_loop import handed_over, in_turns
 from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.turns import Turns
 from services.engine.speech_synthesis.vits import Vits
@@ -210,6 +211,34 @@ def test_leaving_ends_a_loop_of_the_librarys(tmp_path: Path, loops: Callable[[],
     assert loops() == 1
     steps.close()
     assert loops() == 0
+
+
+def test_a_loop_goes_on_when_one_that_began_later_ends_within_its_step() -> None:
+    model = torch.nn.Module()
+    model.forward = lambda frames: None
+
+    def loop(steps: int) -> Generator[None, None, list[float]]:
+        seen: list[float] = []
+
+        def work(pause: Callable[[], None]) -> list[float]:
+            def put(frame: Tensor) -> None:
+                seen.append(float(frame))
+                pause()
+
+            with handed_over(model, "frames", put):
+                for step in range(steps):
+                    model(frames=torch.full((1, 1), step))
+            return seen
+
+        return (yield from in_turns(work, Draws(0, CPU)))
+
+    first, second = loop(3), loop(1)
+    assert next(first) is next(second) is next(first) is None
+    assert list(second) == []
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(first)
+    assert end.value.value == [0, 1, 2]
 
 
 def test_what_fails_in_a_turn_fails_where_it_is_waited_for() -> None:
