@@ -87,7 +87,7 @@ async def test_texts_are_the_models_own_in_company(tmp_path: Path, kind: str) ->
     more = given(tmp_path, kind)
     wanted = [reference.text(each, **more) for each in SOUNDS]
     assert len(set(wanted)) == len(SOUNDS)
-    async with speech_stack(tmp_path) as stack:
+    async with speech_stack(tmp_path, window_seconds=4) as stack:
         asked = [pb.TranscribeRequest(audio=media(each), language="de") for each in SOUNDS]
         answers = await asyncio.gather(*map(stack.client.speech.transcribe, asked))
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
@@ -154,7 +154,7 @@ async def test_the_least_length_counts_the_opening(tmp_path: Path) -> None:
     opening = 2
     wanted = [len(reference.model.generate(**each, tgt_lang="deu")[0]) - opening for each in inputs]
     assert own.min_length - opening + 1 in wanted
-    async with speech_stack(tmp_path) as stack:
+    async with speech_stack(tmp_path, window_seconds=4) as stack:
         asked = [pb.TranscribeRequest(audio=media(each), language="de") for each in SOUNDS]
         answers = await asyncio.gather(*map(stack.client.speech.transcribe, asked))
     assert [answer.usage.output_token_count for answer in answers] == wanted
