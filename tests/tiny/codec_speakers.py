@@ -45,7 +45,7 @@ CSM_LENGTHS: dict[str, Any] = {
 """Arguments that the processor of the tiny CSM needs to count the frames of a recording."""
 
 
-def write_csm(folder: Path, *, new_tokens: int = 60, seed: int = 0) -> Path:
+def write_csm(folder: Path, *, new_tokens: int = 48, seed: int = 0) -> Path:
     """Writes a CSM with its processor. It speaks up to `new_tokens` frames of 16 samples."""
     letters = tokenizer()
     letters.add_special_tokens({"additional_special_tokens": ["<|AUDIO|>", "<|audio_eos|>"]})

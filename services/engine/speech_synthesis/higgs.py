@@ -73,7 +73,9 @@ class Higgs:
             return []
         return self._tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, _Said]:
+    def speak(
+        self, tokens: Sequence[int], manner: Manner, draws: Draws
+    ) -> Generator[Tensor | None, None, _Said | None]:
         """See SpeakingModel."""
         before: _Said | None = manner.like
         drawn = list[Tensor]()
@@ -84,7 +86,8 @@ class Higgs:
             steps = self._books + 1  # enough for one frame after the start mark
         turns = in_turns(lambda pause: self._generate(tokens, before, steps, drawn, pause), draws)
         yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
-        return before or _Said(tokens, self._codes(drawn))
+        codes = self._codes(drawn)
+        return before or (_Said(tokens, codes) if len(codes) else None)
 
     def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
         """Undoes the delays: returns the frames whose codes are all drawn, `[frames, codebooks]`.

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from transformers import HiggsAudioV2ForConditionalGeneration, HiggsAudioV2Processor
 
+from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.higgs_codec import windows_of
+from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
 from services.engine.speech_synthesis.model import Manner
-from tests.services.engine.speech_synthesis.codes import assert_same, loaded, spoken
+from tests.services.engine.speech_synthesis.codes import CPU, assert_same, loaded, spoken
 from tests.tiny.codec_speakers import write_higgs
 
 ASKED = [("system", "Generate audio following instruction."), ("scene", "Audio is recorded from a quiet room.")]
@@ -51,6 +53,14 @@ def test_it_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path: 
     assert_same(pieces, after := own(8, "more", "hi there", like.codes), 1)
     assert still is like
     assert not torch.equal(torch.cat(spoken(speaker, speaker.read("more"), Manner(), 8)[0]), after)
+
+
+def test_one_that_ends_at_once_has_no_voice_to_go_on_in(tmp_path: Path) -> None:
+    loading = load_speaker(Checkpoint(str(write_higgs(tmp_path)), CPU), SpeakerParts())
+    ends = torch.zeros(3 * 34).index_fill(0, torch.arange(33, 3 * 34, 34), 99.0)
+    loading.model.audio_lm_head.register_forward_hook(lambda _head, _given, scores: scores + ends)
+    speaker = loading.speaker
+    assert spoken(speaker, speaker.read("hi there"), Manner(), 2) == ([], None)
 
 
 @pytest.mark.parametrize(
