@@ -91,6 +91,12 @@ class Scheduler:
         """Notes that a row's tokens are in the cache, and publishes the pages it has filled."""
         self._prefixes.advance(row.sequence, row.token_count)
 
+    def foresee(self, rows: list[Row[Sequence]]) -> None:
+        """Does beforehand what `advance` would take long for, while a step of these rows runs."""
+        for row in rows:
+            if row.token_count > 1:  # the key of a single page is made in no time
+                self._prefixes.foresee(row.sequence, row.token_count)
+
     def advance_each(self, sequences: list[Sequence]) -> None:
         """As `advance`, for rows of one token of these sequences."""
         size = self._pool.page_size

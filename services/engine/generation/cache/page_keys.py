@@ -1,6 +1,7 @@
 """Keys under which full pages are shared: a chain of digests, so that a key stands for all tokens so far."""
 
 from array import array
+from collections.abc import Iterator
 from hashlib import blake2b
 
 from services.engine.generation.cache.page_pool import PageKey
@@ -26,18 +27,29 @@ class PageKeys:
         self._root = blake2b(salt.encode(), digest_size=_DIGEST_BYTES, key=own).digest()
         self._keys: list[PageKey] = []
 
-    def before_last(self) -> list[PageKey]:
-        """Returns the keys of all full pages before the last token, which is always recomputed."""
-        return self.first((len(self._token_ids) - 1) // self._page_size)
+    def before_last(self) -> Iterator[PageKey]:
+        """Yields the keys of all full pages before the last token, which is always recomputed.
+
+        Each is computed when it is its turn: whoever looks for a known prefix stops behind it.
+        """
+        for count in range(1, (len(self._token_ids) - 1) // self._page_size + 1):
+            self._extend(count)
+            yield self._keys[count - 1]
 
     def first(self, count: int) -> list[PageKey]:
         """Returns the keys of the first `count` pages, all of which are full."""
-        while len(self._keys) < count:
-            start = len(self._keys) * self._page_size
-            end = start + self._page_size
-            content = array("q", self._token_ids[start:end]).tobytes()
-            if self._media is not None:
-                content += self._media.digests(start, end)
-            before = self._keys[-1] if self._keys else self._root
-            self._keys.append(blake2b(content, digest_size=_DIGEST_BYTES, key=before).digest())
+        self._extend(count)
         return self._keys[:count]
+
+    def _extend(self, count: int) -> None:
+        size, begin = self._page_size, len(self._keys)
+        if begin >= count:
+            return
+        numbers = memoryview(array("q", self._token_ids[begin * size : count * size])).cast("B")
+        width, before = len(numbers) // (count - begin), self._keys[-1] if begin else self._root
+        for i in range(count - begin):
+            content = numbers[i * width : (i + 1) * width]
+            if self._media is not None:
+                content = bytes(content) + self._media.digests((begin + i) * size, (begin + i + 1) * size)
+            before = blake2b(content, digest_size=_DIGEST_BYTES, key=before).digest()
+            self._keys.append(before)

@@ -23,6 +23,11 @@ class Prefixes:
             for page, key in zip(sequence.pages[filled:], keys[filled:], strict=False):
                 self._pool.publish(page, key)
 
+    def foresee(self, sequence: Sequence, count: int) -> None:
+        """Computes what `advance` by `count` tokens will need, while nobody waits for it."""
+        if self._published:
+            self._keys_of(sequence).first((sequence.computed + count) // self._pool.page_size)
+
     def known(self, sequence: Sequence) -> int:
         """Returns how many tokens of a sequence `shared` would find in the cache."""
         if not self._published or not self._shares_pages or sequence.group.scoring:

@@ -121,6 +121,8 @@ class Lookahead:
             current = replace(current, step=current.step.finished())
             following = self._following(current)
             self._flying = self._launch(following.rows, current.step, following) if following else None
+            if current.cohort is None:
+                self._scheduler.foresee(current.rows)
             tokens = self._tokens(current.step)
         except Exception as error:
             self._note_failure(error)

@@ -25,7 +25,7 @@ def lay_blocks(table: NDArray[np.int64], lengths: Sequence[int], places: NDArray
         return
     table[:] = 0
     blocks = query_blocks(lengths, places, shape.size, shape.span or shape.queries)
-    if not shape.span:
+    if not (shape.span and shape.decoding):
         table[: len(blocks), :4] = blocks
         return
     parts: tuple[list[Block], list[Block]] = [], []

@@ -125,7 +125,7 @@ class StepGraphs:
         try:
             for shape in reversed(decoding):
                 graph = self._graphs[shape]
-                self._inputs.fill([], shape, numbers=np.empty((NUMBERS, 0)))
+                self._inputs.fill([], shape, sampling=np.empty((NUMBERS, 0)))
                 self._tokens.fill_(NO_TOKEN)  # as no logits have been computed yet
                 drawn[shape] = replace(graph, draw=self.recorded_draw(shape, graph.logits))
         except Exception as failure:  # a release of torch may have an operation that cannot be recorded
@@ -157,7 +157,8 @@ class StepGraphs:
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
         demand = Demand.of(rows)
-        return next((shape for shape in self._graphs if shape.fits(demand)), None)
+        large = (shape for shape in self._graphs if shape.size >= demand.tokens)
+        return next((shape for shape in large if shape.fits(demand)), None)
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:

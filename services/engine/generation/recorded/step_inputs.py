@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
-from typing import TypeVar
+from itertools import chain
 
 import numpy as np
 import torch
@@ -11,17 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.generation.recorded.step_blocks import OF_BLOCK, lay_blocks
+from services.engine.generation.recorded.step_numbers import OF_TOKEN, StepNumbers, count_of, cut
 from services.engine.generation.recorded.step_shape import Kind, StepShape
 from services.engine.generation.recorded.transfer import Transfer, copied
 from services.engine.generation.running.adapted_rows import numbers_of
 from services.engine.generation.running.runner import wanted_of
 from services.engine.generation.sampling.device_choice import DRAWS, NUMBERS
 from services.engine.generation.sequence import CachedTokens, Row
-
-Numbers = TypeVar("Numbers", Tensor, NDArray[np.int64])
-
-_OF_TOKEN = 5
-"""Token id, source, position, slot and adapter."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,12 @@ class StepInputs:
         `part_tokens` is called with contexts and the number of query blocks, and returns the most tokens that a program
         takes. `adapters` are the numbers of the adapters that rows may name.
         """
-        room = max((_ends(shape)[-1] + _most_rows(shape) * row_pages for shape in shapes), default=0)
+        room = max((count_of(shape) + _most_rows(shape) * row_pages for shape in shapes), default=0)
         cuda = device.type == "cuda"
         self._row_pages, self._page_size, self._part_tokens = row_pages, page_size, part_tokens
         self._adapters = adapters
         self._host = torch.zeros(room, dtype=torch.int64, pin_memory=cuda)
+        self._numbers = dict[StepShape, StepNumbers]()
         self._device = torch.zeros(room, dtype=torch.int64, device=device)
         self._transfer, self._carries = transfer, dict[tuple[int, int], Callable[[], object]]()
         self._carried = torch.cuda.Event() if cuda else None
@@ -85,22 +81,22 @@ class StepInputs:
         If a source is not negative, the token is the one at that index of the step before. Adapters are filled in only
         for shapes with adapters; see Picked.
         """
-        fields, blocks, listed, _, _, pages = _cut(self._device, shape)
-        token, source, position, slot, adapter = fields.view(_OF_TOKEN, shape.size)
+        fields, blocks, listed, _, _, pages = cut(self._device, shape)
+        token, source, position, slot, adapter = fields.view(OF_TOKEN, shape.size)
         return token, source, position, slot, adapter, blocks.view(-1, OF_BLOCK), listed, pages
 
     def numbers(self, shape: StepShape) -> Tensor:
         """Returns the device view of the sampling numbers, float64 `[NUMBERS, outputs]`."""
-        return _cut(self._device, shape)[3].view(torch.float64).view(NUMBERS, shape.outputs)
+        return cut(self._device, shape)[3].view(torch.float64).view(NUMBERS, shape.outputs)
 
     def fill(
         self,
         rows: Collection[Row[CachedTokens]],
         shape: StepShape,
         sources: Sequence[int] | None = None,
-        numbers: NDArray[np.float64] | None = None,
+        sampling: NDArray[np.float64] | None = None,
     ) -> LaidRows | None:
-        """Fills in rows for a step of this shape, with sampling `numbers` `[NUMBERS, tokens]`, and copies them to the
+        """Fills in rows for a step of this shape, with `sampling` numbers `[NUMBERS, tokens]`, and copies them to the
         device.
 
         With `sources`, each row is one token behind all known ones of its sequence: the one at that index of the step
@@ -110,12 +106,12 @@ class StepInputs:
             self._carried.synchronize()  # the last step's numbers are copied from the same buffer
         # Padding reads the first page, as loads have no masks: so there has to be one.
         pages = [row.sequence.pages for row in rows] or [[0]]
-        fields, table, listed, chosen, begun, laid = _cut(self._host.numpy(), shape)
-        stride = self._lay_pages(pages, shape, laid)
-        places = self._lay_tokens(fields.reshape(_OF_TOKEN, shape.size), rows, sources, laid, stride)
+        numbers = self._numbers_of(shape)
+        stride = self._lay_pages(pages, numbers)
+        places = self._lay_tokens(numbers, rows, sources, stride)
         if shape.adapted:
-            self._lay_adapters(fields.reshape(_OF_TOKEN, shape.size)[-1], rows)
-        blocks = table.reshape(-1, OF_BLOCK)
+            self._lay_adapters(numbers.fields[-1], rows)
+        blocks, listed = numbers.blocks, numbers.listed
         lay_blocks(blocks, [row.token_count for row in rows], places, shape)
         if shape.decoding:
             self._share_out(blocks[: shape.decoding])
@@ -123,12 +119,14 @@ class StepInputs:
         if len(listed):
             wanted = wanted_of(rows)
             listed[:], listed[: len(wanted)] = max(wanted, default=0), wanted
-        if numbers is not None:
-            chosen[:] = 0  # padding is greedy
-            chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[:, : numbers.shape[1]] = numbers
-        begun[: len(begun) // 2] = -1
-        self._carry(self._carry_of(shape))
-        self._last = self._laid_rows(pages, places, shape, stride) if shape.kind is Kind.DECODING else None
+        if sampling is not None:
+            numbers.sampling[:] = 0  # padding is greedy
+            numbers.sampling[:, : sampling.shape[1]] = sampling
+        numbers.begun[0] = -1
+        carry = self._carry_of(numbers)
+        self._carry(carry)
+        decoding = shape.kind is Kind.DECODING
+        self._last = self._laid_rows(pages, places, numbers, stride, carry) if decoding else None
         return self._last
 
     def go_on(self, laid: LaidRows, draws: NDArray[np.float64] | None = None) -> bool:
@@ -159,33 +157,33 @@ class StepInputs:
         self._carry(laid.carry)
         return True
 
-    def _laid_rows(self, pages: list[list[int]], places: NDArray[np.int64], shape: StepShape, stride: int) -> LaidRows:
-        count = len(places)
-        fields, blocks, _, chosen, begun, laid = _cut(self._host.numpy(), shape)
-        _, sources, positions, slots, _ = fields.reshape(_OF_TOKEN, shape.size)[:, :count]
-        blocks = blocks.reshape(-1, OF_BLOCK)
-        return LaidRows(
-            pages,
-            places,
-            positions,
-            sources,
-            slots,
-            blocks[:count, 2],
-            blocks[: shape.decoding],
-            chosen.view(np.float64).reshape(NUMBERS, shape.outputs)[DRAWS, :count],
-            laid[: count * stride].reshape(count, stride),
-            begun.reshape(2, shape.size)[:, :count],
-            self._carry_of(shape),
-        )
+    def _laid_rows(
+        self,
+        pages: list[list[int]],
+        places: NDArray[np.int64],
+        numbers: StepNumbers,
+        stride: int,
+        carry: Callable[[], object],
+    ) -> LaidRows:
+        count, blocks = len(places), numbers.blocks
+        _, sources, positions, slots, _ = numbers.fields[:, :count]
+        draws, table = numbers.sampling[DRAWS, :count], numbers.table[: count * stride].reshape(count, stride)
+        begun = numbers.begun[:, :count]
+        return LaidRows(pages, places, positions, sources, slots, blocks[:count, 2], blocks, draws, table, begun, carry)
 
     def _share_out(self, blocks: NDArray[np.int64]) -> None:
         blocks[:, 4] = self._part_tokens(blocks[:, 2].clip(0), len(blocks))
 
-    def _carry_of(self, shape: StepShape) -> Callable[[], object]:
+    def _numbers_of(self, shape: StepShape) -> StepNumbers:
+        if shape not in self._numbers:
+            self._numbers[shape] = StepNumbers.of(self._host.numpy(), shape)
+        return self._numbers[shape]
+
+    def _carry_of(self, numbers: StepNumbers) -> Callable[[], object]:
         """Returns what copies such a step's numbers to the device. It is made when such a shape is recorded, once for
         all shapes with as many numbers: with and without adapters these are the same.
         """
-        count, changes = _ends(shape)[-1], shape.size if shape.kind is Kind.DECODING else 0
+        count, changes = numbers.count, numbers.begun.shape[1]
         if (count, changes) not in self._carries:
             self._carries[count, changes] = self._transfer(self._host, self._device, count, changes)
         return self._carries[count, changes]
@@ -196,32 +194,25 @@ class StepInputs:
             self._carried.record()
 
     def _lay_tokens(
-        self,
-        fields: NDArray[np.int64],
-        rows: Collection[Row[CachedTokens]],
-        sources: Sequence[int] | None,
-        pages: NDArray[np.int64],
-        stride: int,
+        self, numbers: StepNumbers, rows: Collection[Row[CachedTokens]], sources: Sequence[int] | None, stride: int
     ) -> NDArray[np.int64]:
         """Writes the rows' tokens, sources, positions and slots. Returns the index of each token in its sequence."""
-        lengths = [row.token_count for row in rows]
-        count, owners = sum(lengths), np.arange(len(rows))
         known = [row.sequence.computed if sources is None else len(row.sequence.token_ids) for row in rows]
-        places = np.array(known, dtype=np.int64)
-        if count > len(rows):
-            owners = owners.repeat(lengths)
-            places = np.concatenate([np.arange(length) for length in lengths]) + places[owners]
-        tokens, origins, positions, slots, _ = fields
-        tokens[:], origins[:], positions[:], slots[:] = 0, -1, 0, -1
+        owners, places = _owners(known, [row.token_count for row in rows])
+        tokens, origins, positions, slots, _ = numbers.fields
+        count, size = len(places), self._page_size
         if sources is None:
             tokens[:count] = np.fromiter(chain.from_iterable(row.token_ids for row in rows), np.int64, count)
-        else:
-            origins[:count] = sources
-        shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
-        positions[:count] = places + np.array(shifts)[owners] if any(shifts) else places
-        size = self._page_size
+        origins[:count] = -1 if sources is None else sources
+        positions[:count] = places
+        if any(row.sequence.media is not None for row in rows):
+            shifts = [0 if row.sequence.media is None else row.sequence.media.shift for row in rows]
+            positions[:count] += np.array(shifts)[owners]
         page, within = np.divmod(places, size)
-        slots[:count] = pages[owners * stride + page] * size + within
+        page += owners * stride
+        np.add(numbers.table[page] * size, within, out=slots[:count])
+        tokens[count if sources is None else 0 :] = 0
+        origins[count:], positions[count:], slots[count:] = -1, 0, -1
         return places
 
     def _lay_adapters(self, numbers: NDArray[np.int64], rows: Collection[Row[CachedTokens]]) -> None:
@@ -229,41 +220,41 @@ class StepInputs:
         own = numbers_of(rows, self._adapters)
         numbers[:], numbers[: len(own)] = -1, own
 
-    def _lay_pages(self, pages: list[list[int]], shape: StepShape, laid: NDArray[np.int64]) -> int:
+    def _lay_pages(self, pages: list[list[int]], numbers: StepNumbers) -> int:
         """Writes the pages of rows that differ from the step before, on the device too.
 
         Returns the stride of rows in the table.
         """
         longest = max(map(len, pages), default=1)
         stride = min(1 << (longest - 1).bit_length(), self._row_pages)
-        if self._laid_as != (_ends(shape)[-1], stride):
-            self._laid_as, self._laid = (_ends(shape)[-1], stride), []
+        if self._laid_as != (numbers.count, stride):
+            self._laid_as, self._laid = (numbers.count, stride), []
         changed: list[int] = []
         for i, own in enumerate(pages):
             if i == len(self._laid):
                 self._laid.append([])
             if self._laid[i] != own:
-                laid[i * stride : i * stride + len(own)] = own
+                numbers.table[i * stride : i * stride + len(own)] = own
                 self._laid[i] = own.copy()
                 changed.append(i)
         if changed:
-            begin, end = (_ends(shape)[-1] + i * stride for i in (changed[0], changed[-1] + 1))
+            begin, end = (numbers.count + i * stride for i in (changed[0], changed[-1] + 1))
             self._device[begin:end].copy_(self._host[begin:end], non_blocking=True)
         return stride
 
 
-def _ends(shape: StepShape) -> list[int]:
-    """Returns the end of each part of a step's numbers. Pages follow the last part."""
-    tokens, blocks = _OF_TOKEN * shape.size, OF_BLOCK * (shape.decoding + shape.reading)
-    listed = shape.outputs if shape.kind is Kind.READING else 0
-    begun = 2 * shape.size if shape.kind is Kind.DECODING else 0
-    return list(accumulate((tokens, blocks, listed, NUMBERS * shape.outputs, begun)))
+def _owners(known: list[int], lengths: list[int]) -> tuple[NDArray[np.int64] | int, NDArray[np.int64]]:
+    """Returns the row of each token, and its index in its sequence. Each row begins behind the known tokens of its own.
 
-
-def _cut(numbers: Numbers, shape: StepShape) -> list[Numbers]:
-    """Returns the parts of a step's numbers: tokens, blocks, output indices, sampling numbers, begun pages, pages."""
-    ends = [0, *_ends(shape), len(numbers)]
-    return [numbers[begin:end] for begin, end in pairwise(ends)]
+    A single row is told as a number.
+    """
+    if len(lengths) == 1:
+        return 0, np.arange(known[0], known[0] + lengths[0])
+    owners, places = np.arange(len(lengths)), np.array(known, dtype=np.int64)
+    if sum(lengths) == len(lengths):
+        return owners, places
+    parts = [np.arange(first, first + length) for first, length in zip(known, lengths, strict=True)]
+    return owners.repeat(lengths), np.concatenate(parts)
 
 
 def _most_rows(shape: StepShape) -> int:

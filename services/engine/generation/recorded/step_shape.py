@@ -100,9 +100,12 @@ class Demand:
     @staticmethod
     def of(rows: Collection[Row[CachedTokens]]) -> "Demand":
         """Returns what these rows need."""
-        alone = sum(row.token_count == 1 for row in rows)
-        tokens, outputs = sum(row.token_count for row in rows), sum(row.outputs for row in rows)
-        proposing = all(row.completes and len(row.proposed) == row.scored == row.token_count - 1 for row in rows)
+        alone = tokens = outputs = 0
+        proposing = True
+        for row in rows:
+            count, completes = row.token_count, row.completes
+            alone, tokens, outputs = alone + (count == 1), tokens + count, outputs + row.scored + completes
+            proposing = proposing and completes and len(row.proposed) == row.scored == count - 1
         kind = Kind.READING if not proposing else Kind.DECODING if tokens == alone else Kind.PROPOSING
         return Demand(kind, tokens, alone, len(rows) - alone, outputs, adapted(rows))
 

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +23,44 @@ class Wishes:
     def __init__(self, request: GenerationRequest, held: tuple[Held, ...], *, none: bool, possible: bool) -> None:
         """Takes whether there are none, and whether a device can do all that there are but what is held."""
         sampling, stopping = request.sampling, request.stopping
+        self._sampling, self._stopping = sampling, stopping
         self.none, self.possible, self.held = none, possible, held
-        self.biased = np.array([token for token, _ in sampling.logit_bias], dtype=np.int64)
-        self.biases = np.array([bias for _, bias in sampling.logit_bias], dtype=np.float32)
-        self.never = _ids({words[0] for words in sampling.bad_words if len(words) == 1} - stopping.end_token_ids)
-        """Those that are forbidden everywhere."""
-        self.endings = _ids(stopping.ending_ids)
         self.endings_from = len(request.prompt_token_ids) + stopping.min_new_tokens
         """How many tokens stand before the first ending that there may be."""
-        allowed = sampling.allowed_token_ids
-        self.only = _ids({*allowed, *stopping.end_token_ids}) if allowed else None
-        """Those that are allowed, if others are not."""
         self.penalties = sampling.repetition_penalty, sampling.presence_penalty, sampling.frequency_penalty
         self.typical_p = 1.0 if sampling.greedy else sampling.typical_p
         """Of a row that is drawn: what is typical depends on all its logits."""
         self._prompt = array("q", dict.fromkeys(request.prompt_token_ids) if sampling.repetition_penalty != 1.0 else ())
         self._generated = array("q")
         self._prompt_count = len(request.prompt_token_ids)
+
+    # Most requests have no wishes, and their first step waits for this to be made.
+    @cached_property
+    def biased(self) -> Ids:
+        """The tokens whose logits are changed by `biases`."""
+        return np.array([token for token, _ in self._sampling.logit_bias], dtype=np.int64)
+
+    @cached_property
+    def biases(self) -> NDArray[np.float32]:
+        """What is added to the logits of `biased`."""
+        return np.array([bias for _, bias in self._sampling.logit_bias], dtype=np.float32)
+
+    @cached_property
+    def never(self) -> Ids:
+        """Those that are forbidden everywhere."""
+        single = {words[0] for words in self._sampling.bad_words if len(words) == 1}
+        return _ids(single - self._stopping.end_token_ids)
+
+    @cached_property
+    def endings(self) -> Ids:
+        """Those that end an output."""
+        return _ids(self._stopping.ending_ids)
+
+    @cached_property
+    def only(self) -> Ids | None:
+        """Those that are allowed, if others are not."""
+        allowed = self._sampling.allowed_token_ids
+        return _ids({*allowed, *self._stopping.end_token_ids}) if allowed else None
 
     @property
     def penalized(self) -> bool:

@@ -2,9 +2,12 @@ import random
 
 import pytest
 
+from services.engine.generation.cache import page_keys
 from services.engine.generation.cache.page_keys import PageKeys
 from services.engine.generation.cache.page_pool import PagePool
-from tests.services.bench import BenchMaker, eventually
+from services.engine.generation.recorded.launched_step import LaunchedStep
+from tests.services.bench import Bench, BenchMaker, eventually, fake_bench
+from tests.services.fake_runner import FakeRunner
 
 PAGE = 4
 
@@ -19,6 +22,53 @@ def test_a_key_stands_for_all_tokens_up_to_its_pages_end() -> None:
     assert one[1] != other[1]
     assert keys([1, 2, 3, 4, 5, 6, 7, 9])[0] == one[0]
     assert not set(keys([1, 2, 3, 4], salt="tenant")) & set(one)
+
+
+class Digests:
+    """Counts the keys that are made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._made = page_keys.blake2b
+        self.count = 0
+        monkeypatch.setattr(page_keys, "blake2b", self.make)
+
+    def make(self, *content: bytes, **options: bytes) -> object:
+        self.count += 1
+        return self._made(*content, **options)  # type: ignore[arg-type]
+
+
+def test_keys_are_made_as_far_as_pages_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = [*range(40)]
+    whole, digests, pool = keys(tokens), Digests(monkeypatch), PagePool(8, PAGE)
+    held: list[int] = []
+    pool.grow(held, 8)
+    for page, key in zip(held, whole, strict=False):
+        pool.publish(page, key)
+    made = PageKeys(tokens, PAGE, "")
+    root = digests.count
+    assert pool.published(made.before_last()) == 2
+    assert digests.count - root == 3
+    assert pool.share(made.before_last()) == held
+    assert digests.count - root == 3
+    assert made.first(10) == whole
+    assert [*made.before_last()] == whole[:9]
+    assert digests.count - root == 10
+
+
+async def test_a_prompts_keys_are_made_while_its_step_runs(
+    monkeypatch: pytest.MonkeyPatch, benches: list[Bench]
+) -> None:
+    digests, tokens, seen = Digests(monkeypatch), LaunchedStep.tokens, list[int]()
+
+    def waited(step: LaunchedStep) -> list[int]:
+        seen.append(digests.count)
+        return tokens(step)
+
+    monkeypatch.setattr(LaunchedStep, "tokens", waited)
+    benches.append(fake_bench(FakeRunner(), ahead=True))
+    await benches[0].run([7] * 40, max_new_tokens=3)
+    assert seen[0] == digests.count == 1 + 2  # the root, and a key for each full page
+    assert len(seen) >= 3
 
 
 def test_a_published_page_is_shared_while_it_is_held_and_after() -> None:
