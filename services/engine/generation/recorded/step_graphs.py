@@ -157,8 +157,7 @@ class StepGraphs:
         if max(len(row.sequence.pages) for row in rows) > self._row_pages:
             return None
         demand = Demand.of(rows)
-        large = (shape for shape in self._graphs if shape.size >= demand.tokens)
-        return next((shape for shape in large if shape.fits(demand)), None)
+        return next((shape for shape in self._graphs if shape.size >= demand.tokens and shape.fits(demand)), None)
 
     @torch.inference_mode()
     def run(self, rows: Collection[Row[CachedTokens]], shape: StepShape) -> Tensor:
