@@ -1,7 +1,6 @@
 """Tokenizes texts and pairs of texts for a model, truncated to its context if the caller asks for that."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,16 +46,13 @@ class TextReader:
         self._vocabulary_size = vocabulary_size
         self.is_fast = bool(self._tokenizer.is_fast)
         """Whether tokens have offsets."""
+        self._layout: PairLayout | None = None
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self._most_characters = _SPARE * longest * context_tokens
         if self.is_fast:
             # Settings from tokenizer.json, removed before threads share the tokenizer.
             self._tokenizer.backend_tokenizer.no_truncation()
             self._tokenizer.backend_tokenizer.no_padding()
-
-    @cached_property
-    def _layout(self) -> PairLayout:
-        return PairLayout.of(self.encode("a", "a"))
 
     def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> TextTokens:
         """Returns all tokens, without any limit."""
@@ -120,6 +116,10 @@ class TextReader:
 
     def pair(self, first: Part, second: Part) -> TextTokens:
         """Returns all tokens of a pair, as `encode` would."""
+        # No `cached_property`: in Python 3.11 it holds a lock meanwhile, and a thread that gave way within `encode` to
+        # one that waits for the lock would wait for ever. Two threads may find the same layout, which harms nobody.
+        if self._layout is None:
+            self._layout = PairLayout.of(self.encode("a", "a"))
         return self._layout.pair(first.tokens, second.tokens)
 
     def read_pair(self, first: Part, second: Part, truncation: Truncation, *, cut: int) -> TextTokens:

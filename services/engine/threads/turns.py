@@ -124,6 +124,8 @@ def _check_wanted() -> None:
 def give_way() -> None:
     """To be called where work may pause, such as between texts. Does nothing in a thread without a turn.
 
+    No lock may be held meanwhile: those who have the turns may wait for it, and then all wait for ever.
+
     Raises:
         CancelledError: the result is not wanted any more.
     """
