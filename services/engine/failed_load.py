@@ -28,7 +28,7 @@ def explain(source: str, error: Exception) -> str:
         return f"{unread} cannot be read by user {os.geteuid()}.{own}"
     if not of_hub and "a `model_type` key" in str(error) and not (place / "config.json").exists():
         return _no_configuration(place)
-    if of_hub and is_offline_mode() and not place.is_dir():
+    if "couldn't connect" in str(error) and is_offline_mode() and not place.is_dir():
         return f"There is no such folder, and no such model in {HF_HUB_CACHE}; HF_HUB_OFFLINE keeps the hub unasked."
     nowhere = f"There is no such folder, and on the hub, or in {HF_HUB_CACHE}: "
     return f"{'' if place.is_dir() else nowhere}{_told(error)}"
