@@ -1,18 +1,16 @@
 """The commands: one group for each service, one command for each of its RPCs, and `top`."""
 
-from collections.abc import Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
-from rich.text import Text
-from typer import rich_utils
 
 import sensorium
 from sensorium.cli.command import RpcCommand
 from sensorium.cli.ending import INTERRUPTED, prepare_streams
-from sensorium.cli.top import command as top
+from sensorium.cli.groups import Making, command, group, kind_of
 from sensorium.client.contract import TABLES
-from sensorium.client.rpc import rpcs_of
+from sensorium.client.rpc import Rpc, rpcs_of
 
 GROUPS = {"ModelService": "models"}
 """Groups that are not named like their service."""
@@ -26,16 +24,17 @@ _EXIT_CODES = (
     "141 if the reader of its output left."
 )
 
-_TYPES: Callable[[str | Text], Text] | None = getattr(rich_utils, "types_highlighter", None)
-"""How typer shows types of options; older versions have no such function."""
-
 
 def application() -> typer.Typer:
     """Returns the whole command line."""
-    rich_utils.highlighter = _Whole()
-    rich_utils.types_highlighter = _type_of_value
+    makings: dict[str, Making] = {"top": _top}
+    for table in TABLES:
+        service = table.service.rpartition(".")[2]
+        name = GROUPS.get(service, service.removesuffix("Service").lower())
+        makings[name] = partial(_group_of, name, table)
     app = typer.Typer(
         name="sensorium",
+        cls=kind_of(makings),
         help="Asks models of every modality, through a sensorium gateway or service.",
         epilog=_EXIT_CODES,
         no_args_is_help=True,
@@ -43,35 +42,24 @@ def application() -> typer.Typer:
         rich_markup_mode="rich",
     )
     app.callback()(_global)
-    for table in TABLES:
-        service = table.service.rpartition(".")[2]
-        group = GROUPS.get(service, service.removesuffix("Service").lower())
-        app.add_typer(_group(group, table), name=group, help=table.__doc__)
-    app.command("top")(top.function())
     return app
 
 
-class _Whole(rich_utils.OptionHighlighter):
-    """Breaks long names in a narrow terminal, where typer would cut them: nobody could read how to spell them."""
-
-    def __call__(self, text: str | Text) -> Text:
-        shown = super().__call__(text)
-        shown.overflow = "fold"
-        return shown
+def _group_of(name: str, table: type[object]) -> Any:
+    rpcs = rpcs_of(table)
+    names = {COMMANDS.get(rpc.name, method.replace("_", "-")): method for method, rpc in rpcs.items()}
+    makings = {own: partial(_command, own, name, method, rpcs[method]) for own, method in names.items()}
+    return group(name, table.__doc__, makings)
 
 
-def _type_of_value(text: str | Text) -> Text:
-    """Tells no type of flags, which take no value: `--chat <bool>` reads as if `true` had to follow."""
-    told = Text() if str(text) == "<bool>" else text
-    return _TYPES(told) if _TYPES is not None else Text(str(told))
+def _command(name: str, service: str, method: str, rpc: Rpc[Any, Any]) -> Any:
+    return command(name, RpcCommand(service, method, rpc).function())
 
 
-def _group(name: str, table: type[object]) -> typer.Typer:
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-    for method, rpc in rpcs_of(table).items():
-        command = COMMANDS.get(rpc.name, method.replace("_", "-"))
-        group.command(command)(RpcCommand(name, method, rpc).function())
-    return group
+def _top() -> Any:
+    from sensorium.cli.top import command as top  # imports what reads metrics
+
+    return command("top", top.function())
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,6 +6,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from typer.main import get_group
 from typer.testing import CliRunner
 
+from sensorium.cli import app
 from sensorium.cli.app import COMMANDS, GROUPS, application
 from sensorium.cli.command import RpcCommand
 from sensorium.cli.descriptors import fields_of, message_of
@@ -62,6 +63,21 @@ def test_every_field_can_be_given(rpc: Rpc) -> None:
         names = {part.name for part in fields_of(inner)} if inner and field.name not in reached else set()
         spread = {f"{field.name}_{name}" for name in names} | names
         assert field.name in reached | {"model"} or spread & reached, field.name
+
+
+def test_a_call_waits_for_no_command_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Noticed(RpcCommand):
+        def __init__(self, service: str, method: str, rpc: Rpc) -> None:
+            made.append(f"{service} {method}")
+            super().__init__(service, method, rpc)
+
+    monkeypatch.setattr(app, "RpcCommand", Noticed)
+    assert CliRunner().invoke(application(), ["text", "answer-question", "--help"]).exit_code == 0
+    assert made == ["text answer_question"]
+    assert "answer-question" in CliRunner().invoke(application(), ["text", "answr-question"]).output
+    assert len(made) == 1
 
 
 def test_the_contracts_own_words_are_the_help() -> None:

@@ -136,6 +136,14 @@ def test_streams_may_be_closed_and_encodings_narrow(fake: Fake) -> None:
     assert (done.returncode, done.stdout) == (0, b"\\u65e5\\u672c\n")
 
 
-def test_the_version(fake: Fake) -> None:
-    done = subprocess.run([sys.executable, "-m", "sensorium.cli", "--version"], capture_output=True, cwd=ROOT)
-    assert done.stdout.decode() == f"sensorium {sensorium.__version__}\n"
+def test_the_version_needs_nothing_of_what_shows_help_or_metrics() -> None:
+    program = """
+import sys
+from sensorium.cli import main
+try:
+    main()
+finally:
+    print(sorted({"prometheus_client", "rich.markdown", "typer.rich_utils"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", program, "--version"], capture_output=True, cwd=ROOT)
+    assert done.stdout.decode().splitlines() == [f"sensorium {sensorium.__version__}", "[]"]
