@@ -103,9 +103,10 @@ class Transcript:
         end = self._completed
         if end is None:
             return []
-        if not hasattr(end, "candidates"):
-            return numbers.consumption(end.usage, end.timing)
         reason = Finish.DESCRIPTOR.fields_by_name["reason"]
+        if not hasattr(end, "candidates"):
+            told = [short_name(reason, end.finish_reason)] if getattr(end, "finish_reason", 0) else []
+            return [*numbers.consumption(end.usage, end.timing), *told]
         reasons = [short_name(reason, candidate.finish.reason) for candidate in end.candidates]
         return [*numbers.generation(end.usage, end.timing), ", ".join(dict.fromkeys(reasons))]
 

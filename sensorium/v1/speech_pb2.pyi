@@ -789,6 +789,7 @@ class SynthesizeResponse(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
     encoding: Global___AudioEncoding.ValueType
     """How it is written."""
     sample_rate_hertz: _builtins.int
@@ -797,6 +798,11 @@ class SynthesizeResponse(_message.Message):
     """Channels."""
     seed: _builtins.int
     """Seed that was in force."""
+    finish_reason: _common_pb2.FinishReason.ValueType
+    """FINISH_REASON_END_OF_SEQUENCE where the model ended by itself. FINISH_REASON_MAX_NEW_TOKENS where it reached the
+    longest output that its files allow, so that the end may be missing: of several sentences, in any. Models of sound
+    and music without an end of their own always do.
+    """
     @_builtins.property
     def model(self) -> _common_pb2.ModelIdentity:
         """Who answered."""
@@ -824,10 +830,11 @@ class SynthesizeResponse(_message.Message):
         seed: _builtins.int = ...,
         usage: _common_pb2.Usage | None = ...,
         timing: _common_pb2.Timing | None = ...,
+        finish_reason: _common_pb2.FinishReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "model", b"model", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "channel_count", b"channel_count", "encoding", b"encoding", "model", b"model", "sample_rate_hertz", b"sample_rate_hertz", "seed", b"seed", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "channel_count", b"channel_count", "encoding", b"encoding", "finish_reason", b"finish_reason", "model", b"model", "sample_rate_hertz", b"sample_rate_hertz", "seed", b"seed", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -980,6 +987,12 @@ class SynthesisCompleted(_message.Message):
 
     USAGE_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    finish_reason: _common_pb2.FinishReason.ValueType
+    """FINISH_REASON_END_OF_SEQUENCE where the model ended by itself. FINISH_REASON_MAX_NEW_TOKENS where it reached the
+    longest output that its files allow, so that the end may be missing: of several sentences, in any. Models of sound
+    and music without an end of their own always do.
+    """
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """What the request consumed, the length of the audio included."""
@@ -993,10 +1006,11 @@ class SynthesisCompleted(_message.Message):
         *,
         usage: _common_pb2.Usage | None = ...,
         timing: _common_pb2.Timing | None = ...,
+        finish_reason: _common_pb2.FinishReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

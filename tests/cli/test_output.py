@@ -9,6 +9,7 @@ from rich.console import Console
 from sensorium.cli.failure import show
 from sensorium.cli.models import print_models
 from sensorium.cli.terminal import printable
+from sensorium.cli.transcript import Transcript
 from sensorium.errors import TaskNotSupported
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
@@ -198,11 +199,16 @@ def test_what_explains_media_is_told_beside_them(fake: Fake, invoke: Invoke, tmp
 def test_streamed_audio_goes_to_standard_output(fake: Fake, invoke: Invoke) -> None:
     pieces = [speech_pb2.SynthesisDelta(audio=audio) for audio in (b"\x00\x01", b"\xff")]
     events = [speech_pb2.StreamSynthesizeResponse(delta=piece) for piece in pieces]
-    end = speech_pb2.StreamSynthesizeResponse(completed=speech_pb2.SynthesisCompleted())
+    cut = speech_pb2.SynthesisCompleted(finish_reason=common.FINISH_REASON_MAX_NEW_TOKENS)
+    end = speech_pb2.StreamSynthesizeResponse(completed=cut)
     fake.answers["SpeechService/StreamSynthesize"] = answering([*events, end])
     done = invoke("speech", "stream-synthesize", "Hi", "-o", "-")
     assert (done.stdout_bytes, done.stderr) == (b"\x00\x01\xff", "")
     assert "3 bytes" in invoke("speech", "stream-synthesize", "Hi").stderr
+    transcript = Transcript(io.StringIO(), live=True, file=None)
+    for ended, told in ((end, ["max-new-tokens"]), (speech_pb2.StreamSynthesizeResponse(completed={}), [])):
+        transcript.take(ended)
+        assert transcript.figures() == told
 
 
 def test_streamed_audio_is_told_to_be_in_its_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from transformers.models.bark.generation_configuration_bark import (
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis.bark_voices import read_voices
 from services.engine.speech_synthesis.draws import Draws
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.own_loop import Pauses, in_turns
 
 log = logging.getLogger(__name__)
@@ -78,22 +78,23 @@ class Bark:
             return []
         return self._tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-    def speak(
-        self, tokens: Sequence[int], manner: Manner, draws: Draws
-    ) -> Generator[Tensor | None, None, History | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel. Yields one piece: fine codes need all coarse codes."""
         history = self._histories[manner.voice or 0] or manner.like
         length = {"min_new_tokens": _BRIEF, "max_new_tokens": _BRIEF} if manner.brief else {}
-        said = yield from in_turns(lambda pause: self._say(tokens, history, length, pause), draws)
+        said, cut = yield from in_turns(lambda pause: self._say(tokens, history, length, pause), draws)
         if said is None:
-            return manner.like
+            return Spoken(cut, manner.like)
         yield self._model.codec_decode(said["fine_prompt"][None])[0]
-        return manner.like or (said if len(said["semantic_prompt"]) >= _SHORTEST else None)
+        return Spoken(cut, manner.like or (said if len(said["semantic_prompt"]) >= _SHORTEST else None))
 
     def _say(
         self, tokens: Sequence[int], history: History | None, length: dict[str, int], pause: Callable[[], None]
-    ) -> History | None:
-        """Returns the codes of a sentence; None for an empty one. Follows the library's `generate`."""
+    ) -> tuple[History | None, bool]:
+        """Returns the codes of a sentence, None for an empty one, and whether it was cut.
+
+        Follows the library's `generate`.
+        """
         model, device = self._model, self._model.device
         criteria = StoppingCriteriaList([Pauses(pause)])
         configs: dict[str, Any] = {"history_prompt": history, "semantic_generation_config": self._semantic}
@@ -107,14 +108,15 @@ class Bark:
             **length,
         )
         meant = means[0][means[0] < self._semantic.semantic_vocab_size]
+        cut = len(meant) == means.shape[1]  # the end is a token that means nothing
         if not len(meant):
-            return None
+            return None, cut
         configs |= {"coarse_generation_config": self._coarse, "codebook_size": model.generation_config.codebook_size}
         coarse = model.coarse_acoustics.generate(means, stopping_criteria=criteria, **configs)
         with _paused_before(model.fine_acoustics, pause):
             fine = model.fine_acoustics.generate(coarse, fine_generation_config=self._fine, **configs)
         books = self._coarse.n_coarse_codebooks
-        return {"semantic_prompt": meant, "coarse_prompt": fine[0, :books], "fine_prompt": fine[0]}
+        return {"semantic_prompt": meant, "coarse_prompt": fine[0, :books], "fine_prompt": fine[0]}, cut
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.kept_result import KeptResult
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.own_loop import in_turns
 
 _SPEAKERS = 10
@@ -76,24 +77,24 @@ class Csm:
         """See SpeakingModel. The tokens name the first speaker; `speak` replaces the number."""
         return self._ids(f"[0]{sentence}") if any(map(str.isalnum, sentence)) else []
 
-    def speak(
-        self, tokens: Sequence[int], manner: Manner, draws: Draws
-    ) -> Generator[Tensor | None, None, _Said | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel."""
         before: _Said | None = manner.like
         tokens = self._said_by(manner.voice or 0, tokens)
         frames: list[Tensor] = []
         codec, pieces = CausalCodec.of(self._model.codec_model), list[Tensor]()
-        turns = in_turns(lambda pause: self._generate(tokens, before, frames, pause), draws)
+        turns = KeptResult(in_turns(lambda pause: self._generate(tokens, before, frames, pause), draws))
         for piece in codec.follow(turns, frames):
             if piece is not None:
                 pieces.append(piece)
             yield piece
-        return before or (_Said(tokens, torch.cat(pieces)) if pieces else None)
+        said = before or (_Said(tokens, torch.cat(pieces)) if pieces else None)
+        return Spoken(turns.value, said)
 
     def _generate(
         self, tokens: Sequence[int], before: _Said | None, frames: list[Tensor], pause: Callable[[], None]
-    ) -> None:
+    ) -> bool:
+        """Appends frames to `frames`; returns whether the last one is not the end."""
         config, device = self._model.config, self._model.device
         longest = min(self._frames, self._room - len(tokens))
         more: dict[str, Tensor] = {}
@@ -105,14 +106,18 @@ class Csm:
                 "input_values_cutoffs": torch.tensor([[len(before.sound)]], device=device),
             }
         ids = torch.tensor([tokens], device=device)
+        drawn = FrameList(pause, frames, silence=config.codebook_eos_token_id)
         self._model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=longest,
             num_return_sequences=1,  # overrides the generation configuration
-            streamer=FrameList(pause, frames, silence=config.codebook_eos_token_id),
+            streamer=drawn,
             **more,
         )
+        assert drawn.last is not None
+        # The library does not look at the last codebook either.
+        return not bool((drawn.last[:-1] == config.codebook_eos_token_id).all())
 
     def _said_by(self, voice: int, tokens: Sequence[int]) -> list[int]:
         return [*tokens[: self._place], self._numbers[voice], *tokens[self._place + 1 :]]

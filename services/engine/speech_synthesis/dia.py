@@ -13,7 +13,7 @@ from transformers import DiaProcessor
 from services.engine.checkpoint import ModelRefused
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.own_loop import in_turns
 from services.engine.speech_synthesis.vocoder import WindowedDac
 
@@ -72,9 +72,7 @@ class Dia:
         tags = self._tags
         return [token for part in parts for token in ([tags[part]] if part in tags else self._text(part))]
 
-    def speak(
-        self, tokens: Sequence[int], manner: Manner, draws: Draws
-    ) -> Generator[Tensor | None, None, _Said | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel."""
         before: _Said | None = manner.like
         tags = [*self._tags.values()]
@@ -84,10 +82,12 @@ class Dia:
         turns = in_turns(lambda pause: self._generate(tokens, before, drawn, pause), draws)
         yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
         tag = next(token for token in reversed(tokens) if token in tags)
-        if before is not None:
-            return replace(before, tag=tag)
         codes = self._codes(drawn)
-        return _Said(tokens, codes, tag) if len(codes) else None
+        # Where a model goes on, the library writes the end itself, in time for the delayed codebooks.
+        cut = len(codes) >= self._frames - max(self._delays) - 1
+        if before is not None:
+            return Spoken(cut, replace(before, tag=tag))
+        return Spoken(cut, _Said(tokens, codes, tag) if len(codes) else None)
 
     def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
         """Undoes the delays: returns the frames whose codes are all drawn, `[frames, codebooks]`."""

@@ -15,10 +15,9 @@ from sensorium.errors import DeadlineExceeded, DeviceOutOfMemory, Internal, Sens
 from services.engine.admission import Admission
 from services.engine.device.faults import require_device
 from services.engine.device.memory_errors import lacks_memory
-from services.engine.generation.requests.request import GenerationTimes
 from services.engine.metrics import EngineMetrics
 from services.engine.speech_synthesis.speech import Rest, Speech, Step
-from services.engine.speech_synthesis.stream import Sound, SpeechStream
+from services.engine.speech_synthesis.stream import Sound, SpeechEnd, SpeechStream
 from services.engine.threads.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class SpeechEngine(Engine):
         metrics.requests_running.set_function(lambda: sum(not self._paused(speech) for speech in [*self._speaking]))
 
     def speak(self, steps: Iterator[Step], cost: int, deadline: float | None) -> SpeechStream:
-        """Queues a request of `cost` tokens and returns the stream of its audio.
+        """Queues a request of `cost` tokens and returns the stream of its audio; for `steps` see Speech.
 
         Raises what Admission.enter raises. The stream raises that too, and:
             DeadlineExceeded: the deadline passed before the last piece.
@@ -147,9 +146,9 @@ class SpeechEngine(Engine):
             made = next(speech.steps)
             speech.resting = isinstance(made, Rest)
             sound = None if isinstance(made, Rest) else _heard(made)
-        except StopIteration:
+        except StopIteration as end:
             sound = None
-            self._complete(speech)
+            self._complete(speech, cut=bool(end.value))
         except Exception as error:
             sound = self._blame(error, speech)
         seconds = time.monotonic() - began
@@ -186,11 +185,11 @@ class SpeechEngine(Engine):
             torch.cuda.empty_cache()
         return DeviceOutOfMemory("The device has not enough memory for a sentence of this text.")
 
-    def _complete(self, speech: Speech) -> None:
+    def _complete(self, speech: Speech, *, cut: bool) -> None:
         times = speech.times(time.monotonic())
         self._metrics.completed("completed", times, speech.cost, 0, speech.timeline.exemplar)
         self._leave(speech)
-        _send(speech, times)
+        _send(speech, SpeechEnd(times, cut))
 
     def _end(self, speech: Speech, reason: str, error: SensoriumError | None = None) -> None:
         if speech.ended:
@@ -226,7 +225,7 @@ def _heard(sound: Tensor | None) -> Sound | None:
     return numbers
 
 
-def _send(speech: Speech, event: Sound | GenerationTimes | Exception) -> None:
+def _send(speech: Speech, event: Sound | SpeechEnd | Exception) -> None:
     """Delivers an event on the stream's event loop. If that loop is closed nobody reads, and it is dropped."""
     with suppress(RuntimeError):
         speech.stream.loop.call_soon_threadsafe(speech.stream.deliver, event)

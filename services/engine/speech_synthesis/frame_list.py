@@ -21,11 +21,15 @@ class FrameList(BaseStreamer):
         self._silence = silence
         self._every = every
         self._began = False
+        self.last: Tensor | None = None
+        """The newest frame, of silence or not."""
 
     def put(self, value: Tensor) -> None:
         """Takes the prompt first, then one frame per call."""
-        if self._began and (self._silence is None or bool((value != self._silence).any())):
-            self._frames.append(value.flatten())
+        if self._began:
+            self.last = value.flatten()
+            if self._silence is None or bool((self.last != self._silence).any()):
+                self._frames.append(self.last)
         self._began = True
         if len(self._frames) % self._every == 0:
             self._pause()

@@ -14,7 +14,7 @@ from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
 from services.engine.speech_synthesis.higgs_codec import windows_of
 from services.engine.speech_synthesis.higgs_prompt import HiggsPrompt
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.own_loop import handed_over, in_turns
 
 _SECONDS_PER_TOKEN = 0.32
@@ -73,9 +73,7 @@ class Higgs:
             return []
         return self._tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-    def speak(
-        self, tokens: Sequence[int], manner: Manner, draws: Draws
-    ) -> Generator[Tensor | None, None, _Said | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel."""
         before: _Said | None = manner.like
         drawn = list[Tensor]()
@@ -87,7 +85,8 @@ class Higgs:
         turns = in_turns(lambda pause: self._generate(tokens, before, steps, drawn, pause), draws)
         yield from self._windows.follow(self._codes(drawn) for _ in chain(turns, ["the last"]))
         codes = self._codes(drawn)
-        return before or (_Said(tokens, codes) if len(codes) else None)
+        cut = not bool((drawn[-1] == self._model.config.audio_stream_eos_id).all())
+        return Spoken(cut, before or (_Said(tokens, codes) if len(codes) else None))
 
     def _codes(self, drawn: Sequence[Tensor]) -> Tensor:
         """Undoes the delays: returns the frames whose codes are all drawn, `[frames, codebooks]`.

@@ -22,7 +22,17 @@ class Manner:
     brief: bool = False
     """Whether the shortest output that runs all parts of the model is enough, for a trial."""
     like: Any = None
-    """What `speak` returned for the previous sentence: context that keeps the voice, for some models."""
+    """`Spoken.like` of the previous sentence: context that keeps the voice, for some models."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How a sentence ended."""
+
+    cut: bool
+    """Whether it is as long as the model may speak at once, so that its end may be missing."""
+    like: Any = None
+    """Context that the next sentence is to continue."""
 
 
 class SpeakingModel(Protocol):
@@ -49,8 +59,8 @@ class SpeakingModel(Protocol):
         """Tokenizes a sentence or description; empty if nothing of it can be spoken. Any thread."""
         ...
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws, /) -> Generator[Tensor | None, None, Any]:
-        """Yields the audio of a sentence piece by piece, `[samples]` in [-1, 1]; returns the next sentence's `like`.
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws, /) -> Generator[Tensor | None, None, Spoken]:
+        """Yields the audio of a sentence piece by piece, `[samples]` in [-1, 1]; returns how it ended.
 
         Each step is short and yields None if no audio is ready. Called in the model's thread.
         """

@@ -9,7 +9,7 @@ from transformers import StoppingCriteriaList
 
 from services.engine.checkpoint import ModelRefused
 from services.engine.speech_synthesis.draws import Draws
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.own_loop import Pauses, in_turns
 
 _MOST_TOKENS = 256
@@ -51,7 +51,7 @@ class MusicGen:
             ids += tokenizer.convert_tokens_to_ids([*token]) if found[0] in own else found
         return [*ids, *tokenizer("")["input_ids"]] if {*ids} - {tokenizer.unk_token_id} else []
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel. Yields one piece, decoded from all tokens at once."""
         ids = torch.tensor([tokens], device=self._model.device)
         own = self._model.generation_config
@@ -70,3 +70,4 @@ class MusicGen:
 
         made = yield from in_turns(generate, draws)
         yield made[0, 0]
+        return Spoken(cut=True)  # it has no end of its own: the library cannot read codes of unequal length

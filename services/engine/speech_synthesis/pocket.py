@@ -6,6 +6,7 @@ Gradium Phonon is a variant whose voices are latents of another codec than its a
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from services.engine.checkpoint import ModelRefused
 from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.frame_list import FrameList
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.own_loop import handed_over, in_turns
 
 _MOST_TOKENS = 50
@@ -83,11 +84,13 @@ class PocketTts:
         ids = self._prompt(self._marks.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", sentence))
         return ids[ids.index(self._voice_id) + 1 : -1]
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel."""
         voice, codec, frames = self._voices[manner.voice or 0], self._codec, list[Tensor]()
-        length = {"max_new_tokens": _BRIEF} if manner.brief else {}
-        turns = in_turns(lambda pause: self._generate(tokens, voice, length, frames, pause), draws)
+        bos: int = self._model.config.audio_bos_token_id
+        ids = [*self._head, *[self._voice_id] * len(voice), *tokens, bos]
+        most = _BRIEF if manner.brief else self._most_frames(ids)
+        turns = in_turns(lambda pause: self._generate(ids, voice, most, frames, pause), draws)
         dtype = codec.latent_proj.weight.dtype
         causal = CausalCodec(codec.decoder, lambda part: codec.latent_proj(part.to(dtype).T[None]))
         fade: Tensor | None = torch.linspace(0, 1, int(self._settings.fade_in_duration * self.sample_rate))
@@ -97,18 +100,23 @@ class PocketTts:
                 piece[:count] *= fade[:count].to(piece)
                 fade = None
             yield piece
+        return Spoken(cut=len(frames) >= most)
+
+    def _most_frames(self, ids: Sequence[int]) -> int:
+        """Returns how many frames the library's `generate` draws for a prompt at most."""
+        marks = {*self._model._placeholder_token_ids()}
+        return ceil((sum(each not in marks for each in ids) / 3 + 2) * self._model.config.frame_rate)
 
     def _generate(
         self,
         tokens: Sequence[int],
         voice: Tensor,
-        length: dict[str, int],
+        most: int,
         drawn: list[Tensor],
         pause: Callable[[], None],
     ) -> None:
         model, settings = self._model, self._settings
-        bos: int = model.config.audio_bos_token_id
-        ids = torch.tensor([[*self._head, *[self._voice_id] * len(voice), *tokens, bos]], device=model.device)
+        ids = torch.tensor([tokens], device=model.device)
         words = len(self._tokenizer.decode(ids[0], skip_special_tokens=True).split())
         short = words <= settings.short_text_max_words
         after = settings.frames_after_eos_short_text if short else settings.frames_after_eos
@@ -126,7 +134,7 @@ class PocketTts:
                 frames_after_eos=torch.tensor([after]),
                 num_return_sequences=1,  # overrides the generation configuration, like the next argument
                 return_dict_in_generate=False,
-                **length,
+                max_new_tokens=most,
             )
         frames.put(made[0][-1])
 

@@ -25,7 +25,8 @@ class Speech:
     """Belongs to the engine's thread, except for `stream`."""
 
     steps: Iterator[Step]
-    """Each step runs the model a little further and yields the audio that is ready."""
+    """Each step runs the model a little further and yields the audio that is ready. A generator that returns whether a
+    sentence was cut."""
     cost: int
     """Tokens of its text."""
     deadline: float | None

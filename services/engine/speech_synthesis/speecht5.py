@@ -1,7 +1,7 @@
 """SpeechT5: makes a spectrogram frame by frame, which a vocoder turns into audio."""
 
 import inspect
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from services.engine.speech_synthesis.draws import Draws
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.kept_result import KeptResult
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.vocoder import WindowedVocoder
 
 _STEPS = 8
@@ -52,22 +53,24 @@ class SpeechT5:
         said = tokenizer.convert_ids_to_tokens([each for each in ids if each not in tokenizer.all_special_ids])
         return ids if any(piece.strip("▁ ") for piece in said) else []
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel."""
         model = self._model
         voice = self._embeddings[manner.voice or 0] if manner.embedding is None else manner.embedding
         embedding = torch.tensor([voice], device=model.device, dtype=model.dtype)
-        yield from self._vocoder.follow(self._frames(torch.tensor([tokens], device=model.device), embedding, draws))
+        frames = KeptResult(self._frames(torch.tensor([tokens], device=model.device), embedding, draws))
+        yield from self._vocoder.follow(frames)
+        return Spoken(cut=frames.value)
 
-    def _frames(self, ids: Tensor, voice: Tensor, draws: Draws) -> Iterator[Tensor]:
-        """Yields all frames so far, `[frames, bins]` before the postnet, once per turn."""
+    def _frames(self, ids: Tensor, voice: Tensor, draws: Draws) -> Generator[Tensor, None, bool]:
+        """Yields all frames so far, `[frames, bins]` before the postnet, once per turn; returns whether it was cut."""
         model, config = self._model, self._model.config
         decoder, head = model.speecht5.decoder, model.speech_decoder_postnet
         mask = torch.ones_like(ids)
         read = model.speecht5.encoder(input_values=ids, attention_mask=mask, return_dict=True).last_hidden_state
         cache = EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
         most = min(int(read.shape[1] * _LENGTH_RATIO / config.reduction_factor), config.max_speech_positions)
-        inputs, made, over = read.new_zeros(1, 1, config.num_mel_bins), [], False
+        inputs, made, ended, over = read.new_zeros(1, 1, config.num_mel_bins), [], False, False
         while not over:
             with draws.in_force():
                 for _ in range(_STEPS):
@@ -84,7 +87,9 @@ class SpeechT5:
                     frames = head.feat_out(last).view(config.reduction_factor, config.num_mel_bins)
                     made.append(frames)
                     inputs = torch.cat((inputs, frames[None, -1:]), dim=1)
-                    over = len(made) >= most or bool(torch.sigmoid(head.prob_out(last)).sum() >= _STOP_PROBABILITY)
+                    ended = bool(torch.sigmoid(head.prob_out(last)).sum() >= _STOP_PROBABILITY)
+                    over = ended or len(made) >= most
                     if over:
                         break
             yield torch.cat(made)
+        return not ended

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +15,31 @@ Sound = NDArray[np.float32]
 """Audio `[samples]`, usually within [-1, 1]."""
 
 
+@dataclass(frozen=True)
+class SpeechEnd:
+    """The end of a text that was said."""
+
+    times: GenerationTimes
+    cut: bool
+    """Whether the model reached its longest output in any of its sentences."""
+
+
 class SpeechStream:
     """An asynchronous iterator over a request's audio. Belongs to the event loop on which it was made."""
 
     def __init__(self, on_read: Callable[[int], object], on_cancel: Callable[[], object]) -> None:
         """`on_read` is called with the number of samples of each piece read, `on_cancel` by `cancel`."""
         self.loop = asyncio.get_running_loop()
-        self.times: GenerationTimes | None = None
-        """Timing, once the last piece was read."""
+        self.end: SpeechEnd | None = None
+        """Set once the last piece was read."""
         self._on_read = on_read
         self._on_cancel = on_cancel
         self._pieces: deque[Sound] = deque()
-        self._end: GenerationTimes | Exception | None = None
+        self._end: SpeechEnd | Exception | None = None
         self._arrived = asyncio.Event()
 
-    def deliver(self, event: Sound | GenerationTimes | Exception) -> None:
-        """Takes the next piece, or the timing or error that ends the stream. Called on the event loop."""
+    def deliver(self, event: Sound | SpeechEnd | Exception) -> None:
+        """Takes the next piece, or the end or error that ends the stream. Called on the event loop."""
         if isinstance(event, np.ndarray):
             self._pieces.append(event)
         else:
@@ -54,7 +64,7 @@ class SpeechStream:
             if isinstance(self._end, Exception):
                 raise self._end
             if self._end is not None:
-                self.times = self._end
+                self.end = self._end
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()

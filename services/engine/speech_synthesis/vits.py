@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from services.engine.speech_synthesis.draws import Draws
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.vocoder import WindowedVocoder
 
 _MOST_TOKENS = 2048
@@ -44,7 +44,7 @@ class Vits:
         tokens = [token for token in self._ids(sentence) if token < known]
         return [] if set(tokens) <= self._mute and self._is_mute(sentence) else tokens
 
-    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None]:
+    def speak(self, tokens: Sequence[int], manner: Manner, draws: Draws) -> Generator[Tensor | None, None, Spoken]:
         """See SpeakingModel."""
         ids = torch.tensor([tokens], device=self._model.device)
         rate = self._model.speaking_rate * manner.rate
@@ -55,6 +55,7 @@ class Vits:
         frames, voice = self._frames.take()
         vocoder = WindowedVocoder(self._decoder, lambda part: self._decoder(part.T[None], voice)[0, 0])
         yield from vocoder.pieces(frames[0].T)
+        return Spoken(cut=False)
 
     @cached_property
     def _mute(self) -> set[int]:

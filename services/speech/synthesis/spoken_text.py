@@ -65,10 +65,12 @@ class SpokenText:
 
     def end(self, *, at_once: bool) -> SynthesisEnd:
         """See SpokenText in verb_set."""
-        times = self._stream.times
-        assert times is not None
+        end = self._stream.end
+        assert end is not None
+        times = end.times
         total = time.monotonic() - self._accepted.at
         return SynthesisEnd(
+            cut=end.cut,
             input_tokens=self._accepted.input_tokens,
             audio_seconds=self._samples / self.facts.sample_rate,
             queue=times.queue,

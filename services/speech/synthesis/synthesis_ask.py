@@ -45,8 +45,13 @@ class AudioDelta:
 
 @dataclass(frozen=True)
 class SynthesisEnd:
-    """Usage and timing of a finished synthesis, in seconds. `time_to_first_output` and `total` count from arrival."""
+    """How a synthesis ended, and its usage and timing in seconds.
 
+    `time_to_first_output` and `total` count from arrival.
+    """
+
+    cut: bool
+    """Whether the model reached its longest output in any of the sentences."""
     input_tokens: int
     audio_seconds: float
     queue: float

@@ -47,6 +47,7 @@ def synthesis_response(spoken: WholeAudio, identity: common.ModelIdentity) -> pb
         seed=spoken.facts.seed,
         usage=_usage(spoken.end),
         timing=_timing(spoken.end),
+        finish_reason=_reason(spoken.end),
     )
 
 
@@ -69,7 +70,8 @@ def delta_event(delta: AudioDelta) -> pb.StreamSynthesizeResponse:
 
 def completed_event(end: SynthesisEnd) -> pb.StreamSynthesizeResponse:
     """Returns the last event of a stream."""
-    return pb.StreamSynthesizeResponse(completed=pb.SynthesisCompleted(usage=_usage(end), timing=_timing(end)))
+    completed = pb.SynthesisCompleted(usage=_usage(end), timing=_timing(end), finish_reason=_reason(end))
+    return pb.StreamSynthesizeResponse(completed=completed)
 
 
 def _wrong_shape(embedding: common.Embedding | None) -> tuple[Violation, ...]:
@@ -85,6 +87,10 @@ def _wrong_shape(embedding: common.Embedding | None) -> tuple[Violation, ...]:
 
 def _encoding(facts: AudioFacts) -> pb.AudioEncoding.ValueType:
     return pb.AudioEncoding.Value(_PREFIX + facts.encoding.value)
+
+
+def _reason(end: SynthesisEnd) -> common.FinishReason.ValueType:
+    return common.FINISH_REASON_MAX_NEW_TOKENS if end.cut else common.FINISH_REASON_END_OF_SEQUENCE
 
 
 def _usage(end: SynthesisEnd) -> common.Usage:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -100,12 +100,16 @@ class Synthesizer:
         )
         return _Prepared(sentences, manner_of(ask, speaker), facts)
 
-    def _steps(self, prepared: _Prepared) -> Iterator[Step]:
-        """Synthesizes all sentences in order, yielding as the engine expects. Runs in the engine's thread."""
-        manner = prepared.manner
+    def _steps(self, prepared: _Prepared) -> Generator[Step, None, bool]:
+        """Synthesizes all sentences in order, yielding as the engine expects; returns whether any was cut.
+
+        Runs in the engine's thread.
+        """
+        manner, cut = prepared.manner, False
         for place, tokens in enumerate(prepared.sentences):
             if place:
                 yield REST
             draws = Draws(key_of(prepared.facts.seed, place), self._loaded.device)
-            like = yield from self._loaded.speaker.speak(tokens, manner, draws)
-            manner = replace(manner, like=like)
+            spoken = yield from self._loaded.speaker.speak(tokens, manner, draws)
+            manner, cut = replace(manner, like=spoken.like), cut or spoken.cut
+        return cut

@@ -24,7 +24,7 @@ from transformers import (
 from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
-from sensorium.v1.common_pb2 import Embedding
+from sensorium.v1.common_pb2 import FINISH_REASON_END_OF_SEQUENCE, FINISH_REASON_MAX_NEW_TOKENS, Embedding
 from services.engine.speech_synthesis.draws import key_of
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.tiny.codec_speakers import CSM_LENGTHS, write_csm
@@ -104,6 +104,7 @@ async def test_vits_says_what_the_model_says(
     offsets = np.cumsum([0, *(len(delta.audio) // 4 for delta in found.deltas)])
     assert [delta.offset.ToMicroseconds() for delta in found.deltas] == [round(each * 125) for each in offsets[:-1]]
     usage, timing = found.completed.usage, found.completed.timing
+    assert found.completed.finish_reason == FINISH_REASON_END_OF_SEQUENCE
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert usage.input_token_count == sum(len(tokenizer(each)["input_ids"]) for each in SENTENCES)
     assert usage.output_token_count == 0
@@ -128,6 +129,8 @@ async def test_speecht5_says_what_the_model_says(tmp_path: Path) -> None:
         np.testing.assert_allclose(floats(found.audio), expected, atol=ROUNDING)
         assert len(found.deltas) > len(said)
         assert (await stream(stack, **asked, voice="bert")).audio == found.audio
+        whole = await speak(stack, **asked, voice="bert")
+        assert whole.finish_reason == found.completed.finish_reason == FINISH_REASON_MAX_NEW_TOKENS
         assert (await stream(stack, **asked)).audio == (await stream(stack, **asked, voice="anna")).audio != found.audio
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
         assert (list(info.voices), list(info.languages), info.sample_rate_hertz) == (["anna", "bert"], [], 16_000)

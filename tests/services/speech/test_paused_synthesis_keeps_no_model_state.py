@@ -50,6 +50,7 @@ async def test_a_text_that_is_not_read_waits_between_its_sentences(
             await until(lambda: any(speech.unread for speech in engine._speaking))
             await until(lambda: loops() == 0)
             assert [delta.audio async for delta in spoken.deltas()]
+            assert spoken.end(at_once=False).cut, "no sentence of these models ends by itself"
     finally:
         await asyncio.to_thread(engine.close)
         preprocessing.close()

@@ -10,7 +10,7 @@ from torch import Tensor
 from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
-from services.engine.speech_synthesis.model import Manner, SpeakingModel
+from services.engine.speech_synthesis.model import Manner, SpeakingModel, Spoken
 
 CPU = torch.device("cpu")
 
@@ -21,9 +21,15 @@ def loaded(folder: Path) -> SpeakingModel:
 
 def spoken(speaker: SpeakingModel, tokens: Sequence[int], manner: Manner, seed: int) -> tuple[list[Tensor], Any]:
     """Returns the pieces and the next sentence's `like`; others draw between the steps."""
+    pieces, end = heard(speaker, tokens, manner, seed)
+    return pieces, end.like
+
+
+def heard(speaker: SpeakingModel, tokens: Sequence[int], manner: Manner, seed: int) -> tuple[list[Tensor], Spoken]:
+    """Returns the pieces and how they ended; others draw between the steps."""
     pieces: list[Tensor] = []
 
-    def steps() -> Generator[Tensor | None, None, Any]:
+    def steps() -> Generator[Tensor | None, None, Spoken]:
         return (yield from speaker.speak(tokens, manner, Draws(seed, CPU)))
 
     running = steps()

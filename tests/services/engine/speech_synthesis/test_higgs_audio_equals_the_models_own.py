@@ -13,8 +13,8 @@ from transformers import HiggsAudioV2ForConditionalGeneration, HiggsAudioV2Proce
 from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.higgs_codec import windows_of
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
-from services.engine.speech_synthesis.model import Manner
-from tests.services.engine.speech_synthesis.codes import CPU, assert_same, loaded, spoken
+from services.engine.speech_synthesis.model import Manner, Spoken
+from tests.services.engine.speech_synthesis.codes import CPU, assert_same, heard, loaded, spoken
 from tests.tiny.codec_speakers import write_higgs
 
 ASKED = [("system", "Generate audio following instruction."), ("scene", "Audio is recorded from a quiet room.")]
@@ -60,7 +60,7 @@ def test_one_that_ends_at_once_has_no_voice_to_go_on_in(tmp_path: Path) -> None:
     ends = torch.zeros(3 * 34).index_fill(0, torch.arange(33, 3 * 34, 34), 99.0)
     loading.model.audio_lm_head.register_forward_hook(lambda _head, _given, scores: scores + ends)
     speaker = loading.speaker
-    assert spoken(speaker, speaker.read("hi there"), Manner(), 2) == ([], None)
+    assert heard(speaker, speaker.read("hi there"), Manner(), 2) == ([], Spoken(cut=False))
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_one_that_does_not_end_says_as_much_as_its_files_allow(
     own = folder / "generation_config.json"
     own.write_text(json.dumps(json.loads(own.read_text()) | most))
     speaker = loaded(folder)
-    pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 2)
+    pieces, end = heard(speaker, speaker.read("hi there"), Manner(), 2)
     assert_same(pieces, Own(folder)(2, "hi there"), 2)
-    assert len(like.codes) == frames
+    assert (len(end.like.codes), end.cut) == (frames, True)
 
 
 def test_control_tokens_in_a_text_are_spoken(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.engine.speech_synthesis.model import LoadedSpeaker, Manner
-from tests.services.engine.speech_synthesis.codes import CPU, assert_same, spoken
+from tests.services.engine.speech_synthesis.codes import CPU, assert_same, heard, spoken
 from tests.tiny.latent_speakers import write_pocket
 
 VOICES = "voices.safetensors"
@@ -69,15 +69,16 @@ def test_it_speaks_as_it_draws_in_a_voice_of_the_file(
 def test_one_that_does_not_end_speaks_as_long_as_the_library_lets_it(tmp_path: Path) -> None:
     folder = write_pocket(tmp_path, end=-9.0)
     speaker = loaded(folder).speaker
-    pieces, _ = spoken(speaker, speaker.read("hi"), Manner(), 3)
+    pieces, end = heard(speaker, speaker.read("hi"), Manner(), 3)
     assert_same(pieces, own(folder, 3, "hi", "anna"), 3)
+    assert end.cut
 
 
 def test_a_short_text_ends_as_its_processor_lets_it(tmp_path: Path) -> None:
     folder = write_pocket(tmp_path, end=9.0)
     speaker = loaded(folder).speaker
-    lengths = [len(torch.cat(spoken(speaker, speaker.read(text), Manner(), 3)[0])) for text in ("a b", "a b c d e")]
-    assert lengths == [16 * (7 + 4), 16 * (7 + 3)]
+    ends = [heard(speaker, speaker.read(text), Manner(), 3) for text in ("a b", "a b c d e")]
+    assert [(len(torch.cat(pieces)), end.cut) for pieces, end in ends] == [(16 * (7 + 4), False), (16 * (7 + 3), False)]
 
 
 def test_leaving_ends_its_loop_and_leaves_nothing_behind(tmp_path: Path, loops: Callable[[], int]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +59,7 @@ class Bench:
         ends = None if deadline is None else self.now + deadline
         return self.engine.speak(self._steps(name, count, seconds, sentence, last), 1, ends)
 
-    def _steps(self, name: str, count: int, seconds: float, sentence: int, last: Any) -> Iterator[Step]:
+    def _steps(self, name: str, count: int, seconds: float, sentence: int, last: Any) -> Generator[Step, None, bool]:
         try:
             for i in range(count):
                 if i and i % sentence == 0:
@@ -72,6 +72,7 @@ class Bench:
                 raise last
             if last is not None:
                 yield last
+            return name == "cut"
         finally:
             self.closed.append(name)
 
@@ -113,11 +114,16 @@ async def test_a_request_is_heard_piece_by_piece_and_told_where_the_time_went() 
     async with bench() as running:
         stream = running.speak("a", 5, 0.01)
         assert await heard(stream) == [0.0, 2.0, 4.0]
-        times = stream.times
-        assert times is not None
+        end = stream.end
+        assert end is not None
+        times = end.times
+        assert not end.cut
         told = (times.queue, times.time_to_first_output, times.compute, times.total)
         assert told == pytest.approx((0.0, 0.01, 0.05, 0.05)), "it waited for the rest"
         assert running.ended("completed") == 1
+        stream = running.speak("cut", 1)
+        assert len(await heard(stream)) == 1
+        assert stream.end is not None and stream.end.cut
 
 
 async def test_a_new_request_gets_the_next_step_and_then_an_equal_share() -> None:

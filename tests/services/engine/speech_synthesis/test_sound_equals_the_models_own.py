@@ -31,6 +31,7 @@ from services.engine.speech_synthesis.speecht5 import SpeechT5
 from services.engine.speech_synthesis.turns import Turns
 from services.engine.speech_synthesis.vits import Vits
 from services.engine.speech_synthesis.vocoder import WindowedVocoder
+from tests.services.engine.speech_synthesis import codes
 from tests.tiny.speakers import WIDTH, write_musicgen, write_speecht5, write_vits
 
 TEXT = "the quick brown fox jumps over the lazy dog"
@@ -39,8 +40,7 @@ CPU = torch.device("cpu")
 
 
 def spoken(speaker: SpeakingModel, tokens: Sequence[int], manner: Manner, seed: int = 7) -> list[Tensor]:
-    with torch.inference_mode():
-        return [piece for piece in speaker.speak(tokens, manner, Draws(seed, CPU)) if piece is not None]
+    return codes.spoken(speaker, tokens, manner, seed)[0]
 
 
 def assert_same(pieces: list[Tensor], expected: Tensor, fewest: int) -> None:
@@ -88,7 +88,9 @@ def test_speecht5(tmp_path: Path, bias: float, fewest: int) -> None:
     expected = model.generate_speech(ids, torch.tensor([VOICE]), torch.ones_like(ids), vocoder=vocoder)
     most = len(tokens) * 20 * speaker._vocoder.samples_per_frame
     assert (len(expected) == most) == (bias == -4.0)
-    assert_same(spoken(speaker, tokens, Manner(embedding=VOICE)), expected, fewest)
+    pieces, end = codes.heard(speaker, tokens, Manner(embedding=VOICE), 7)
+    assert_same(pieces, expected, fewest)
+    assert end.cut == (bias == -4.0)
     named = SpeechT5(model, vocoder, tokenizer, {"anna": [1.0] * WIDTH, "bert": VOICE})
     assert torch.equal(
         torch.cat(spoken(named, tokens, Manner(1))), torch.cat(spoken(speaker, tokens, Manner(embedding=VOICE)))
@@ -177,7 +179,9 @@ def test_musicgen_makes_one_sound_whatever_its_files_say(tmp_path: Path) -> None
     for odd in ({}, {"num_return_sequences": 2, "return_dict_in_generate": True}):
         (folder / "generation_config.json").write_text(json.dumps(own | odd))
         speaker = load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
-        sounds += spoken(speaker, speaker.read("drums"), Manner())
+        (sound,), end = codes.heard(speaker, speaker.read("drums"), Manner(), 7)
+        sounds.append(sound)
+        assert end.cut, "it is as long as its files allow"
     assert torch.equal(*sounds)
 
 

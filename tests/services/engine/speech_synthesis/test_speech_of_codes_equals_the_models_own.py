@@ -24,10 +24,10 @@ from services.engine.checkpoint import Checkpoint
 from services.engine.speech_synthesis.causal_codec import CausalCodec
 from services.engine.speech_synthesis.draws import Draws
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker
-from services.engine.speech_synthesis.model import Manner
+from services.engine.speech_synthesis.model import Manner, Spoken
 from services.engine.speech_synthesis.reading import read_text
 from services.engine.speech_synthesis.vocoder import WindowedDac
-from tests.services.engine.speech_synthesis.codes import CPU, assert_same, loaded, spoken
+from tests.services.engine.speech_synthesis.codes import CPU, assert_same, heard, loaded, spoken
 from tests.tiny.codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_dia, write_higgs
 
 
@@ -63,7 +63,9 @@ def test_csm_speaks_no_longer_and_no_shorter_than_its_files_say(tmp_path: Path) 
     speaker = loaded(tmp_path)
     tokens = speaker.read("hi")
     assert len(expected) == 16 * (40 - len(tokens))
-    assert_same(spoken(speaker, tokens, Manner(voice=0), 7)[0], expected, 2)
+    pieces, end = heard(speaker, tokens, Manner(voice=0), 7)
+    assert_same(pieces, expected, 2)
+    assert end.cut
     assert speaker.most_tokens == 8
 
 
@@ -74,7 +76,7 @@ def test_csm_that_ends_at_once_says_nothing(tmp_path: Path) -> None:
         loading.model.depth_decoder.codebooks_head.weight.zero_()
     loading.model.generation_config.do_sample = loading.model.depth_decoder.generation_config.do_sample = False
     speaker = loading.speaker
-    assert spoken(speaker, speaker.read("hi"), Manner(voice=0), 0) == ([], None)
+    assert heard(speaker, speaker.read("hi"), Manner(voice=0), 0) == ([], Spoken(cut=False))
 
 
 def test_csm_says_a_sentence_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,6 +136,15 @@ def test_bark_speaks_in_the_voice_of_a_file_or_in_that_it_began_with(tmp_path: P
     assert not torch.equal(pieces[0], own(8, "more"))
 
 
+def test_bark_tells_whether_it_came_to_an_end(tmp_path: Path) -> None:
+    loading = load_speaker(Checkpoint(str(write_bark(tmp_path)), CPU), SpeakerParts())
+    speaker, before = loading.speaker, {"semantic_prompt": torch.arange(9)}
+    end = torch.zeros(48).index_fill(0, torch.tensor([40]), 99.0)
+    assert heard(speaker, speaker.read("hi"), Manner(voice=0), 7)[1].cut
+    loading.model.semantic.lm_head.register_forward_hook(lambda _head, _given, scores: scores + end)
+    assert heard(speaker, speaker.read("hi"), Manner(voice=0, like=before), 7) == ([], Spoken(cut=False, like=before))
+
+
 @pytest.mark.parametrize("write", [write_csm, write_bark, write_dia, write_higgs])
 def test_leaving_ends_their_loops_and_leaves_nothing_behind(
     tmp_path: Path, write: Callable[[Path], Path], loops: Callable[[], int]
@@ -176,9 +187,10 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
         )
         return processor.batch_decode(codes, audio_prompt_len=length, audio_kwargs=audio)[0]
 
-    pieces, _ = spoken(speaker, speaker.read("[S2]hi"), Manner(), 7)
+    pieces, end = heard(speaker, speaker.read("[S2]hi"), Manner(), 7)
     assert_same(pieces, first := own(7, "[S2]hi"), 2)
     assert len(first) < 400, "it did not end by itself"
+    assert not end.cut
     pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 9)
     assert_same(pieces, own(9, "[S1]hi there"), 3)
     assert like.tag == 1
@@ -192,8 +204,10 @@ def test_dia_that_does_not_end_says_all_of_a_text(tmp_path: Path) -> None:
     speaker = loaded(write_dia(tmp_path))
     like = None
     for tokens in (speaker.read("hi"), speaker.read("yo"), speaker.read("no")):
-        pieces, like = spoken(speaker, tokens, Manner(like=like), 7)
+        pieces, end = heard(speaker, tokens, Manner(like=like), 7)
+        like = end.like
         assert len(torch.cat(pieces)) == 8 * 196
+        assert end.cut
     assert len(like.codes) == 196
 
 
