@@ -8,4 +8,5 @@ import gc
 
 gc.collect()
 gc.freeze()
+gc.enable()
 atexit.register(gc.unfreeze)  # what is frozen when Python ends is never freed, and libraries complain of it

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 import uvloop
 
 from sensorium.rpc.configuration import SettingsT, load
+from sensorium.rpc.garbage import kept
 from sensorium.rpc.log_writer import LogWriter
 from sensorium.rpc.logs import configure
 from sensorium.rpc.server import CannotServe, Server
@@ -43,7 +44,9 @@ def main(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         catch(runner.get_loop())
         try:
-            runner.run(_awaited(serve(settings)))
+            with kept():  # what it imports, which may be torch
+                served = serve(settings)
+            runner.run(_awaited(served))
         except CannotServe as error:
             print(f"{program} cannot start: {error}", file=sys.stderr)
             return 1
@@ -51,6 +54,8 @@ def main(
             # What a call raises does not come here: this says nothing of what callers sent.
             _log.exception("%s ends: %s", program, error)
             return 1
+        finally:
+            gc.unfreeze()
     return 0
 
 
@@ -75,8 +80,6 @@ async def run(server: Server, prepare: Callable[[], Awaitable[None]] | None = No
             gc.freeze()
             server.ready()
             await stop.wait()
-    # What is still frozen when Python ends is never freed, and libraries complain of it in the log's last lines.
-    gc.unfreeze()
 
 
 async def _prepared(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:

@@ -8,8 +8,8 @@ from services.engine.metrics import EngineMetrics
 from services.engine.parallel.leading import started_rank
 from services.process import LoadedService, ModelProcess, checkpoint_of
 from services.text.config import TextSettings
-from services.text.follower import follow
 from services.text.generative_model import load_generative_model
+from services.text.rank import follow
 from services.text.servicer import TextServicer
 from services.text.task import choose_task
 from services.text.understanding.encoder_model import load_encoder_model

@@ -20,7 +20,7 @@ from services.generation.engine_facts import describe, engine_settings
 from services.generation.generation_threads import GenerationThreads
 from services.process import name_of
 from services.text.config import TextSettings
-from services.text.follower import letter_to, step_seconds
+from services.text.rank import letter_to, step_seconds
 from services.text.verb_set import TextVerbs
 from services.text.verbs import text_verbs
 

@@ -25,7 +25,10 @@ sys.exit(rpc.main(rpc.ServerSettings, serve, program="serve"))
 
 
 def _start(prepare: str, *flags: str) -> subprocess.Popen[str]:
-    code = SERVE.format(prepare=prepare)
+    return _run(SERVE.format(prepare=prepare), *flags)
+
+
+def _run(code: str, *flags: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-c", code, "--port", "0", "--metrics-port", "0", *flags]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
@@ -108,15 +111,41 @@ def test_the_log_can_be_json():
         assert process.wait(600) == 0
 
 
-def test_what_was_prepared_is_kept_from_the_garbage_collector_until_the_end():
-    prepare = (
-        "import atexit, gc; tell = lambda: print(gc.get_freeze_count(), file=sys.stderr); atexit.register(tell); "
-        "later = asyncio.get_running_loop().call_later; "
-        "look = lambda: tell() if gc.get_freeze_count() else later(0.1, look); look()"
-    )
-    with _start(prepare, "--drain-delay-seconds", "0") as process:
-        _until(process, "ready")
-        assert int(process.stderr.readline()) > 10_000
+KEPT = """
+import asyncio, atexit, gc, sys
+from sensorium import rpc
+
+@atexit.register
+def tell():
+    print("kept", int(gc.isenabled()), gc.get_freeze_count(), file=sys.stderr)
+
+def serve(settings):
+    tell()
+    return rpc.run(rpc.Server(settings, ["sensorium.v1.TextService"]), prepare)
+
+async def prepare():
+    tell()
+    rpc.prepared = [[] for _ in range(100_000)]
+    asyncio.get_running_loop().call_later(0.1, look)
+
+def look():
+    tell() if gc.get_freeze_count() > 100_000 else asyncio.get_running_loop().call_later(0.1, look)
+
+sys.exit(rpc.main(rpc.ServerSettings, serve, program="serve"))
+"""
+
+
+def test_what_was_imported_and_prepared_is_kept_from_the_garbage_collector_until_the_end():
+    with _run(KEPT, "--drain-delay-seconds", "0") as process:
+        told = _until(process, "ready")
+        told += _until(process, "kept")
         process.send_signal(signal.SIGTERM)
-        assert "0" in process.stderr.read().splitlines()
+        assert process.stderr
+        told += process.stderr.read()
         assert process.wait(600) == 0
+    states = [[int(number) for number in line.split()[1:]] for line in told.splitlines() if line.startswith("kept")]
+    (_, beginning), (_, imported), (_, prepared), (_, end) = states
+    assert [enabled for enabled, _ in states] == [0, 1, 1, 1]
+    assert beginning == end == 0
+    assert imported > 10_000
+    assert prepared > imported + 100_000

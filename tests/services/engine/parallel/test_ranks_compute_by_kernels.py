@@ -17,7 +17,7 @@ from services.engine.loading import load_language_model
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
 from services.text.config import TextSettings
-from services.text.follower import letter_to
+from services.text.rank import letter_to
 from tests.services.bench import Bench, assemble, real_bench
 from tests.services.engine.kernel_devices import INTERPRETED
 from tests.services.structures import regex

@@ -17,7 +17,7 @@ from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
 from services.process import checkpoint_of
 from services.text.config import TextSettings
-from services.text.follower import letter_to
+from services.text.rank import letter_to
 from tests.services.bench import Bench, assemble, eventually, first_delta, read, real_bench
 from tests.tiny.adapters import factors, pair, write_adapter
 from tests.tiny.language_models import END_ID, greedy, write_checkpoint

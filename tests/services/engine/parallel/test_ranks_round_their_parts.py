@@ -26,7 +26,7 @@ from services.engine.parallel import narrow_reading
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
 from services.text.config import TextSettings
-from services.text.follower import letter_to
+from services.text.rank import letter_to
 from tests.services.bench import assemble
 from tests.services.engine.kernel_devices import INTERPRETED
 from tests.services.engine.parallel.rounded_parts import by_hand, generated
