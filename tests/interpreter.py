@@ -6,11 +6,10 @@ Without a GPU, tests of kernels spend nearly all of their time in the interprete
 import os
 import sys
 from collections.abc import Callable, Hashable
-from functools import wraps
+from functools import partial
 from typing import Any
 
-Way = Callable[[Any], Any]
-"""What makes one operand ready for an operation with the other."""
+from tests.replays import remembered
 
 
 def quicken() -> None:
@@ -19,10 +18,13 @@ def quicken() -> None:
     if module is None or os.environ.get("TRITON_INTERPRET") != "1" or hasattr(module, "quickened"):
         return
     module.quickened = True
+    module._patch_attr = partial(_remember, module)
     _patch_once(module)
     _leave_out_unread_overflows(module)
     _remember_numbers_of_types(module)
-    _remember_how_operands_meet(type(module.interpreter_semantic))
+    _check_each_size_once(module)
+    _look_at_values(module)
+    _leave_arguments_where_they_are(module.GridExecutor)
     _make_alike_at_once(module.tl.core.block_type, lambda element, shape: (element.name, *map(_number, shape)))
     _make_alike_at_once(module.tl.core.tensor, lambda _, kind: kind.name, own=("handle", "type"))
 
@@ -45,6 +47,18 @@ def _patch_once(module: Any) -> None:
     module._patch_lang = replaced
 
 
+def _remember(module: Any, kind: Any, name: str, member: Callable[..., Any], _builder: Any, *scope: Any) -> None:
+    """Puts a function of the language into its place, which with Triton 3.6 has no scope."""
+    put = scope[0].set_attr if scope else setattr
+    put(kind, name, remembered(module, member))
+
+
+def _leave_arguments_where_they_are(executor: Any) -> None:
+    """Copies no argument of a launch, as all are on the CPU."""
+    executor._init_args_hst = lambda _, arguments, named: (arguments, named)
+    executor._restore_args_dev = lambda *_: None
+
+
 def _leave_out_unread_overflows(module: Any) -> None:
     """Skips the overflow checks of integer arithmetic outside debug mode, where their results are never asserted."""
     if not module.interpreter_builder.options.debug:
@@ -63,53 +77,44 @@ def _remember_numbers_of_types(module: Any) -> None:
     module._get_np_dtype = found
 
 
-def _remember_how_operands_meet(semantic: Any) -> None:
-    """Caches how two operands are cast and broadcast to each other, which their types and numbers of Python decide."""
-    meet, known = semantic.binary_op_type_checking_impl, dict[Hashable, tuple[Way, Way]]()
+def _check_each_size_once(module: Any) -> None:
+    """Makes handles with a single check of each size of numbers for each type."""
+    check, known = module._validate_np_data_size, dict[tuple[int, str], bool]()
 
-    @wraps(meet)
-    def met(self: Any, left: Any, right: Any, *flags: bool, **named: bool) -> tuple[Any, Any]:
-        kinds = _kind(self, left), _kind(self, right)
-        if None in kinds:
-            return meet(self, left, right, *flags, **named)
-        key = (*kinds, flags, *named.items())
+    def fits(data: Any, kind: Any) -> bool:
+        key = data.itemsize, kind.name
         if key not in known:
-            found = meet(self, left, right, *flags, **named)
-            known[key] = _way(self, left, found[0]), _way(self, right, found[1])
-            return found
-        ways = known[key]
-        return ways[0](left), ways[1](right)
+            known[key] = check(data, kind)
+        return known[key]
 
-    semantic.binary_op_type_checking_impl = met
+    def made(handle: Any, data: Any, kind: Any, notes: dict[str, Any] | None = None) -> None:
+        handle.data, handle.dtype, handle.attr = data, kind, {} if notes is None else notes
+        if not fits(data, kind):
+            handle.__post_init__()  # which raises the error
 
-
-def _kind(semantic: Any, operand: Any) -> Hashable:
-    """Returns all that decides what becomes of an operand; None if nothing is known of it."""
-    if isinstance(operand, semantic.tensor):
-        return operand.type.name
-    if type(operand) in (bool, int):
-        return type(operand), operand
-    return operand.hex() if type(operand) is float else None  # in which 0.0 is not -0.0
+    module._validate_np_data_size = fits
+    module.TensorHandle.__init__ = made
 
 
-def _way(semantic: Any, given: Any, found: Any) -> Way:
-    """Returns what makes of operands like `given` what has been `found` of it."""
-    if found is given:
-        return lambda operand: operand
-    if not isinstance(given, semantic.tensor):
-        found.handle.data.flags.writeable = False  # since it is handed out again
-        return lambda _: found
-    kind, builder, shape = found.type, semantic.builder, getattr(found.type, "shape", None)
+def _look_at_values(module: Any) -> None:
+    """Tells the notes that are taken when a tensor's value is looked at, since that is another each time."""
+    semantic, patch = module.interpreter_semantic, module._patch_lang_tensor
 
-    def ready(operand: Any) -> Any:
-        handle = semantic.cast(operand, kind.scalar).handle
-        if not given.type.is_block() and kind.is_block():
-            handle = builder.create_splat(kind, handle)
-        elif given.type.is_block() and given.type.shape != shape:
-            handle = builder.create_broadcast(handle, shape)
-        return semantic.make_tensor(handle, kind)
+    def patched(kind: type, *scope: Any) -> None:
+        patch(kind, *scope)
+        for name in ("__bool__", "__index__"):
+            setattr(kind, name, looking(getattr(kind, name)))
 
-    return ready
+    def looking(own: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def look(tensor: Any) -> Any:
+            # A block of several is true whatever its values.
+            if semantic.builder is not module.interpreter_builder and tensor.handle.data.size == 1:
+                semantic.builder.usable = False
+            return own(tensor)
+
+        return look
+
+    module._patch_lang_tensor = patched
 
 
 def _make_alike_at_once(kind: type, key: Callable[..., Hashable], own: tuple[str, ...] = ()) -> None:
