@@ -1,6 +1,7 @@
 """What a client is configured with, checked once."""
 
 from dataclasses import dataclass, field
+from types import UnionType
 
 from sensorium.client.retry import Retry
 from sensorium.client.target import is_loopback
@@ -9,6 +10,19 @@ from sensorium.client.tls import TLS
 DEFAULT_TARGET = "127.0.0.1:50050"
 DEFAULT_MESSAGE_BYTES = 32 * 1024 * 1024
 
+_KINDS: dict[str, tuple[UnionType | type, str]] = {
+    "target": (str, "text, HOST:PORT"),
+    "model": (str, "text"),
+    "tls": (
+        TLS | None,
+        "a sensorium.TLS, such as TLS() for the system's certificate authorities, or None for clear text",
+    ),
+    "token": (str | None, "text or None"),
+    "plaintext_token": (bool, "True or False"),
+    "retry": (Retry | None, "a sensorium.Retry or None"),
+}
+"""Of arguments that would otherwise fail later, or be taken for true or false: their type, and how a person says it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -16,6 +30,7 @@ class Settings:
 
     Raises:
         ValueError: a value is out of range, or the token would travel in clear text.
+        TypeError: a value has the wrong type.
     """
 
     target: str
@@ -28,6 +43,10 @@ class Settings:
     retry: Retry | None
 
     def __post_init__(self) -> None:
+        for name, (kind, told) in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be {told}, not {type(value).__name__}.")
         if not self.target:
             raise ValueError("target must not be empty.")
         if self.target.startswith(("http://", "https://")):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from sensorium.rpc.settings import PREFIX, ServerSettings
+from sensorium.rpc.unread_variables import unread_variables
 
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 
@@ -32,7 +33,7 @@ def load(kind: type[SettingsT], program: str, arguments: Sequence[str] | None = 
     try:
         settings = kind(**flags)
     except ValidationError as error:
-        _refuse(program, [*problems, *_sentences(kind, error, flags)])
+        _refuse(program, [*problems, *_sentences(kind, error, flags), *unread_variables(kind.model_fields)])
     if problems:
         _refuse(program, problems)
     return settings

@@ -16,6 +16,7 @@ from sensorium.rpc.log_writer import LogWriter
 from sensorium.rpc.logs import configure
 from sensorium.rpc.server import CannotServe, Server
 from sensorium.rpc.strays import catch
+from sensorium.rpc.unread_variables import unread_variables
 
 _log = logging.getLogger("sensorium.rpc")
 
@@ -41,6 +42,8 @@ def main(
         exception_messages=settings.log_exception_messages,
         handler=LogWriter(sys.stderr),
     )
+    for unread in unread_variables(kind.model_fields):
+        _log.warning(unread)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         catch(runner.get_loop())
         try:

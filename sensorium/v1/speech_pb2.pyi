@@ -216,7 +216,9 @@ class TranscribeRequest(_message.Message):
     model: _builtins.str
     """Name of the model. Empty: the only model that serves this task, else INVALID_ARGUMENT."""
     language: _builtins.str
-    """BCP 47 tag of the language spoken. Empty: found out by the model, or the only one it knows."""
+    """BCP 47 tag of the language spoken. INVALID_ARGUMENT if the model is not told the language, does not know this one,
+    or knows only one that its files do not name. Empty: found out by the model, or the only one it knows.
+    """
     target_language: _builtins.str
     """BCP 47 tag of the language to write, for models that translate what they hear; else INVALID_ARGUMENT. Empty: the
     language spoken.
@@ -396,7 +398,9 @@ class StreamTranscribeConfig(_message.Message):
     channel_count: _builtins.int
     """Channels, in [1, 8]; they are mixed into one. Absent: 1."""
     language: _builtins.str
-    """BCP 47 tag of the language spoken. Empty: found out by the model, or the only one it knows."""
+    """BCP 47 tag of the language spoken. INVALID_ARGUMENT if the model is not told the language, does not know this one,
+    or knows only one that its files do not name. Empty: found out by the model, or the only one it knows.
+    """
     target_language: _builtins.str
     """BCP 47 tag of the language to write, for models that translate what they hear; else INVALID_ARGUMENT. Empty: the
     language spoken.

@@ -1,6 +1,7 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -89,6 +90,23 @@ def test_a_token_never_shows() -> None:
 def test_a_file_that_cannot_be_read_is_told_at_once(kind: type[Client] | type[AsyncClient]) -> None:
     with pytest.raises(FileNotFoundError, match=r"no-such\.pem"):
         kind(tls=TLS(ca_file="no-such.pem"))
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tls": True}, r"tls must be a sensorium.TLS, such as TLS\(\) .*, not bool"),
+        ({"tls": False, "token": "x"}, "tls must be .* None for clear text, not bool"),
+        ({"retry": 3}, "retry must be a sensorium.Retry or None, not int"),
+        ({"plaintext_token": "no"}, "plaintext_token must be True or False, not str"),
+        ({"token": b"s3cret"}, "^token must be text or None, not bytes.$"),
+        ({"model": None}, "model must be text, not NoneType"),
+    ],
+)
+def test_arguments_of_wrong_types_are_told_at_once(kind: Any, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        kind("service.internal:443", **given)
 
 
 def test_files_that_hold_something_else_are_told_at_once(authority: Path) -> None:

@@ -1,7 +1,12 @@
+import os
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import Field, ValidationError
 
 from sensorium import rpc
+from sensorium.rpc.unread_variables import OTHERS, unread_variables
 from tests.certificates import certificate
 
 
@@ -67,6 +72,36 @@ def test_the_address_of_a_kubernetes_service_is_explained(
     told = _problems(capsys, "--model", "m")
     assert "SENSORIUM_PORT=tcp://10.0.0.1:50051: " in told
     assert "enableServiceLinks: false" in told
+
+
+def test_variables_that_are_no_settings_are_told_with_the_nearest_that_is(monkeypatch: pytest.MonkeyPatch):
+    for name in [each for each in os.environ if each.startswith("SENSORIUM_")]:
+        monkeypatch.delenv(name)
+    for name in ("MODELL", "metrics_prot", "Log_Level", "QUEUE_BYTES", "TOKEN", "MODEL"):
+        monkeypatch.setenv(f"SENSORIUM_{name}", "s3cret")
+    monkeypatch.setenv("SENSORIUM_NAMES", "")
+    text = "SENSORIUM_TEXT"
+    for name in (f"{text}_SERVICE_HOST", f"{text}_SERVICE_PORT_GRPC", f"{text}_PORT", f"{text}_PORT_50051_TCP_ADDR"):
+        monkeypatch.setenv(name, "10.0.0.1")
+    said = "has no effect: this program has no such setting;"
+    assert unread_variables(Settings.model_fields) == [
+        f"SENSORIUM_METRICS_PROT {said} did you mean SENSORIUM_METRICS_PORT?",
+        f"SENSORIUM_MODELL {said} did you mean SENSORIUM_MODEL?",
+        f"SENSORIUM_QUEUE_BYTES {said} --help lists the settings.",
+    ]
+
+
+def test_variables_of_the_command_line_are_left_out():
+    sources = (Path(rpc.__file__).parents[1] / "cli").rglob("*.py")
+    named = {name for source in sources for name in re.findall(r'envvar="SENSORIUM_(\w+)"', source.read_text())}
+    assert named | {"TESTS"} == OTHERS
+
+
+def test_what_is_missing_may_be_there_misspelt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SENSORIUM_MODELL", "m")
+    told = _problems(capsys)
+    assert "--model (or SENSORIUM_MODEL) is required" in told
+    assert "SENSORIUM_MODELL has no effect" in told
 
 
 def test_a_flag_without_its_value_is_a_sentence(capsys: pytest.CaptureFixture[str]):

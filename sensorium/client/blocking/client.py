@@ -45,6 +45,7 @@ class Client:
     Raises:
         ValueError: an argument is out of range, a file of `tls` holds no PEM, or the token would travel in clear text.
         OSError: a file of `tls` cannot be read.
+        TypeError: an argument has the wrong type.
     """
 
     def __init__(

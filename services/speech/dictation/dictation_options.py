@@ -47,7 +47,7 @@ def _language(ask: TranscribeAsk, manner: Manner, wrong: list[Violation]) -> str
         wrong.append(Violation("language", "must be given: the model does not detect the language"))
     if ask.language and not manner.languages and not manner.has_one_language:
         wrong.append(Violation("language", "does not apply: the model detects the language, and it cannot be set"))
-    return _chosen("language", ask.language, manner.languages, wrong)
+    return _chosen("language", ask.language, [""] if manner.has_one_language else manner.languages, wrong)
 
 
 def _target(ask: TranscribeAsk, manner: Manner, language: str, wrong: list[Violation]) -> str:

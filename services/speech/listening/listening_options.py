@@ -54,10 +54,10 @@ def listening_options(
 
 
 def _language(ask: TranscribeAsk, tokens: ListeningTokens, wrong: list[Violation]) -> str:
-    if not ask.language or not tokens.languages:
+    if not ask.language:
         return tokens.own_language
     try:
-        return choose(ask.language, list(tokens.languages), field="language")
+        return choose(ask.language, list(tokens.languages) or [""], field="language")
     except InvalidArgument as error:
         wrong += error.violations
         return ""

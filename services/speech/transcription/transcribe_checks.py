@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.audio.reader import AudioReader, Sound
-from services.engine.language.languages import choose, is_tag, tag_of
+from services.engine.language.languages import choose, is_tag
 from services.engine.media.refusal import AudioRefused
 from services.speech.transcription.transcribe_ask import TranscribeAsk
 
@@ -55,7 +55,7 @@ def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool, own_language: 
     """Returns the options that do not apply to a frame model (CTC, TDT, RNN-T), which has no prompt.
 
     With `finds_language` the model is multilingual and detects the language: none can be set. `own_language` is the
-    code of its one language, empty if its files do not name it.
+    code of its one language, empty if its files do not name it: then none can be set either.
     """
     count = ask.transcript_count
     wrong = [
@@ -70,7 +70,7 @@ def wrong_for_frames(ask: TranscribeAsk, *, finds_language: bool, own_language: 
         )
         if sent
     ]
-    if ask.language and is_tag(ask.language) and tag_of(own_language):
+    if ask.language and is_tag(ask.language) and not finds_language:
         try:
             choose(ask.language, [own_language], field="language")
         except InvalidArgument as error:

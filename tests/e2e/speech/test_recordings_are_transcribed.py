@@ -185,8 +185,10 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> Non
         ]  # fmt: skip
         with pytest.raises(InvalidArgument, match=r"transcript_count: must be in \[1, 16\], not 17"):
             await transcribe(stack, SOUNDS[0], transcript_count=17)
-        answer = await transcribe(stack, SOUNDS[0], language="en", transcript_count=1)
-        assert answer.language == "en"
+        answer = await transcribe(stack, SOUNDS[0], transcript_count=1)
+        assert answer.language == ""
+        with pytest.raises(InvalidArgument, match="language: must be empty: the model has one, and its files do not"):
+            await transcribe(stack, SOUNDS[0], language="en")
 
 
 async def test_a_language_of_another_adapter_is_refused(tmp_path: Path) -> None:

@@ -163,9 +163,11 @@ async def test_the_least_length_counts_the_opening(tmp_path: Path) -> None:
 async def test_live_audio_is_read_as_a_recording_is(tmp_path: Path) -> None:
     write_scribe(tmp_path, "moonshine")
     async with speech_stack(tmp_path) as stack:
-        results = finals(await events_of(stack.client, requests(AUDIO, language="en")))
+        results = finals(await events_of(stack.client, requests(AUDIO)))
+        with pytest.raises(InvalidArgument, match=r"config\.language: must be empty"):
+            await events_of(stack.client, requests(AUDIO, language="en"))
     assert len(results) == 2
-    assert all(result.text and result.language == "en" for result in results)
+    assert all(result.text and not result.language for result in results)
 
 
 async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> None:
