@@ -54,7 +54,7 @@ lint: $(READY) ## Format and lint.
 	$(BIN)/ruff check .
 
 types: $(READY) ## Types.
-	$(BIN)/pyright
+	$(BIN)/pyrefly check
 
 drift: $(READY) ## The committed stubs are what protoc makes of the protos.
 	$(BIN)/python -m pytest -q tests/contract

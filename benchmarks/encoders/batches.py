@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _texts(folder: str, dtype: torch.dtype) -> Callable[[int], Any]:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder, dtype=dtype).eval()
 
     @torch.inference_mode()

@@ -7,9 +7,10 @@ import argparse
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime  # pyright: ignore[reportMissingImports] - which only the peer's environment has
+import onnxruntime  # type: ignore[import-not-found] - which only the peer's environment has
 import torch
 from transformers import AutoModel, AutoTokenizer
 
@@ -40,7 +41,7 @@ def main() -> None:
         str(exported(Path(options.model))), options_of_session, providers=["CPUExecutionProvider"]
     )
     names = {given.name for given in session.get_inputs()}
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(options.model)
     known = [word for word in tokenizer.get_vocab() if len(word) == 3 and word.isalpha()]
 
     def run(number: int) -> list[list[float]]:
@@ -77,7 +78,7 @@ def exported(folder: Path) -> Path:
         dynamo=False,
         opset_version=17,
     )
-    from onnxruntime.transformers.optimizer import optimize_model  # pyright: ignore[reportMissingImports]
+    from onnxruntime.transformers.optimizer import optimize_model  # type: ignore[import-not-found]
 
     optimized = optimize_model(str(plain), model_type="bert", num_heads=12, hidden_size=768)
     print(optimized.get_fused_operator_statistics())

@@ -1,6 +1,6 @@
 """The compared systems: how each is started on the servers' core, and how it is called."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ WIDTH = 768
 
 
 @asynccontextmanager
-async def embedding(address: str) -> AsyncIterator[Call]:
+async def embedding(address: str) -> AsyncGenerator[Call]:
     """Yields a function that calls Embed with one text."""
     async with sensorium.AsyncClient(address, retry=None, timeout=120) as client:
 
@@ -33,7 +33,7 @@ async def embedding(address: str) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def classifying(address: str) -> AsyncIterator[Call]:
+async def classifying(address: str) -> AsyncGenerator[Call]:
     """Yields a function that calls ClassifyImage with one picture."""
     files = pictures()
     async with sensorium.AsyncClient(address, retry=None, timeout=120) as client:
@@ -60,7 +60,7 @@ def infinity(running: Running, model: Path) -> str:
 
 
 @asynccontextmanager
-async def posting(url: str) -> AsyncIterator[Call]:
+async def posting(url: str) -> AsyncGenerator[Call]:
     """Yields a function that posts one text."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 

@@ -6,7 +6,7 @@ CPU time of the working thread, the least of many short runs, without other thre
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -104,7 +104,7 @@ def _record() -> CallRecord:
 
 
 @contextmanager
-def _logging(form: Literal["line", "json"]) -> Iterator[Work]:
+def _logging(form: Literal["line", "json"]) -> Generator[Work]:
     """Discards the log inside the block; yields a function that logs one call."""
     root = logging.getLogger()
     before = root.handlers[:], root.level

@@ -4,9 +4,11 @@ workload.
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
 from benchmarks.gpu.alone import Bench
 from benchmarks.gpu.asked import Asked
@@ -200,6 +202,12 @@ class Measurement:
         self.console.print(found)
 
 
+def _any_of(model: nn.Module, name: str) -> set[int]:
+    """Returns the numbers that any module of the model holds under this name."""
+    found: list[Any] = [getattr(module, name, ()) for module in model.modules()]
+    return set[int]().union(*found)
+
+
 def _note(engine: Engine, making: float, building: float) -> str:
     model, runner = engine.loaded.model, engine.parts.runner
     assert isinstance(runner, ModelRunner)
@@ -207,9 +215,9 @@ def _note(engine: Engine, making: float, building: float) -> str:
     attention, allowed = type(runner.backend).__name__, runner.allowed_error
     if (tiles := getattr(runner.backend, "tiles", None)) is not None:
         attention = f"{attention} with {tiles}"
-    if left := set[int]().union(*(getattr(module, "unsummed_tiles", ()) for module in model.modules())):
+    if left := _any_of(model, "unsummed_tiles"):
         attention += f", sums of up to {max(left)} rows left to their readers"
-    if merged := set[int]().union(*(getattr(module, "merged_groups", ()) for module in model.modules())):
+    if merged := _any_of(model, "merged_groups"):
         attention += f", steps of up to {max(merged)} rows begun by one kernel"
     kinds = [type(module).__name__ for module in model.modules()]
     fused = f"{kinds.count('GpuDecoderLayer')} layers and {kinds.count('GpuExperts')} times experts by kernels"

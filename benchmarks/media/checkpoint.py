@@ -1,6 +1,7 @@
 """Writes the benchmarked model: a LLaVA with random weights, from real shapes of a CLIP tower and a Llama."""
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks.random_weights import made_once
 from benchmarks.text.checkpoint import CONTEXT_TOKENS, SHAPES
@@ -22,7 +23,7 @@ def _make(folder: Path) -> None:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     save_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     side = {"height": SIDE, "width": SIDE}
     processor = LlavaProcessor(

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class Engine:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Engine]:
+def running(folder: Path) -> Generator[Engine]:
     """Starts an engine on one thread, with a service's defaults but without the prefix cache."""
     torch.set_num_threads(1)
     loaded = load_multimodal_model(Checkpoint(str(folder), torch.device("cpu")))

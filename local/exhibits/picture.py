@@ -32,5 +32,5 @@ def opened(data: bytes) -> Image.Image:
 
 def _colour(pixel: object) -> str:
     assert isinstance(pixel, tuple)
-    red, green, blue = (int(value) for value in pixel)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    red, green, blue = (int(value) for value in pixel)
     return f"#{red:02x}{green:02x}{blue:02x}"

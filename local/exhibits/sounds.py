@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile  # pyright: ignore[reportMissingTypeStubs]
+import soundfile
 from numpy.typing import NDArray
 
 from local.exhibits.exhibit import Exhibit, Items, Shown, some

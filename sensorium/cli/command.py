@@ -61,7 +61,7 @@ class RpcCommand:
         marked |= {name: server[name] for name in server if name not in marked}
         kind = inspect.Parameter.KEYWORD_ONLY
         signature = [inspect.Parameter(name, kind, annotation=a, default=d) for name, (a, d) in marked.items()]
-        command.__signature__ = inspect.Signature(signature)  # pyright: ignore[reportFunctionMemberAccess]
+        command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         command.__annotations__ = {name: annotation for name, (annotation, _) in marked.items()}
         command.__doc__ = self._documentation()
         return command

@@ -108,7 +108,7 @@ def _argument_names(request: Descriptor) -> frozenset[str]:
 def _argument(field: FieldDescriptor) -> Parameter:
     reading = _reading(field)
     mark = typer.Argument(help=field_documentation(field), metavar=field.name.upper())
-    return Parameter(field.name, Annotated[_typed(field, reading), mark], _writer((field,), reading), True)
+    return Parameter(field.name, Annotated[_typed(field, reading), mark], _writer((field,), reading), True)  # type: ignore[valid-type]
 
 
 def _option(path: Path) -> Parameter:
@@ -117,7 +117,7 @@ def _option(path: Path) -> Parameter:
     if reading.kind is bool and field.has_presence:
         help_text += f" {_flag('no_' + name)} for false."
     mark = typer.Option(_flag(name), help=help_text, metavar=reading.metavar, rich_help_panel=_panel(path))
-    return Parameter(name, Annotated[_typed(field, reading), mark], _writer(path, reading))
+    return Parameter(name, Annotated[_typed(field, reading), mark], _writer(path, reading))  # type: ignore[valid-type]
 
 
 def _negation(path: Path) -> Parameter:

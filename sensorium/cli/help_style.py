@@ -12,7 +12,7 @@ _TYPES: Callable[[str | Text], Text] | None = getattr(rich_utils, "types_highlig
 def apply() -> None:
     """Changes what typer shows from now on."""
     rich_utils.highlighter = _Whole()
-    rich_utils.types_highlighter = _type_of_value
+    rich_utils.types_highlighter = _type_of_value  # type: ignore[assignment]
 
 
 class _Whole(rich_utils.OptionHighlighter):

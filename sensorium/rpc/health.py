@@ -21,7 +21,9 @@ class Health:
     """
 
     def __init__(self, services: tuple[str, ...]) -> None:
-        self._statuses = dict.fromkeys(("", *services), _NOT_SERVING)
+        self._statuses: dict[str, HealthCheckResponse.ServingStatus.ValueType] = dict.fromkeys(
+            ("", *services), _NOT_SERVING
+        )
         self._chosen: set[str] = set()
         self._changed = asyncio.Event()
         self._retired = False

@@ -103,5 +103,5 @@ def _places(error: BaseException, seen: set[int]) -> Iterator[str]:
     yield "Traceback (most recent call last):\n"
     yield from traceback.format_tb(error.__traceback__)
     yield f"{type(error).__module__}.{type(error).__qualname__}\n"
-    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        yield from _places(part, seen)  # pyright: ignore[reportUnknownArgumentType]
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        yield from _places(part, seen)

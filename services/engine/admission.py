@@ -111,7 +111,7 @@ class Admission:
             retry_after=min(max(self.expected_wait(), low), high),
         )
 
-    def expected_wait(self, _token_count: int | None = None) -> float:
+    def expected_wait(self, _token_count: int | None = None, /) -> float:
         """Seconds until a request that comes now would start; 0 while none wait or too few started to tell."""
         if not self.requests or len(self._gaps) < 2:
             return 0.0

@@ -104,7 +104,7 @@ class Checkpoint:
         """Returns the dtype of the weights."""
         if self.dtype != "auto":
             return getattr(torch, self.dtype)
-        own = getattr(config, "dtype", None) or torch.float32
+        own: Any = getattr(config, "dtype", None) or torch.float32
         return torch.float32 if self.convolving and emulated(own, self.device) else own
 
     def quantized_by(self, config: PretrainedConfig) -> str:

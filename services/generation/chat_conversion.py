@@ -97,7 +97,7 @@ def _nested_deeper(value: object, most: int) -> bool:
         level = [
             inner
             for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(each, (dict, list))
+            for inner in (each.values() if isinstance(each, dict) else each)
         ]
-    return any(isinstance(each, dict | list) for each in level)
+    return any(isinstance(each, (dict, list)) for each in level)

@@ -34,7 +34,7 @@ def test_every_rpc_is_a_command_with_help(method: MethodDescriptor, application_
     service = method.containing_service.name
     group = GROUPS.get(service, service.removesuffix("Service").lower())
     command = COMMANDS.get(method.name, kebab(method.name))
-    done = CliRunner().invoke(application_once, [group, command, "--help"])  # pyright: ignore
+    done = CliRunner().invoke(application_once, [group, command, "--help"])
     assert done.exit_code == 0
     assert "--request-id" in done.output
 
@@ -42,7 +42,7 @@ def test_every_rpc_is_a_command_with_help(method: MethodDescriptor, application_
 def test_there_is_no_other_command_but_top() -> None:
     group = get_group(application())
     groups = [inner for name, inner in group.commands.items() if name != "top"]
-    commands = [name for inner in groups for name in inner.commands]  # pyright: ignore
+    commands = [name for inner in groups for name in inner.commands]
     assert len(commands) == len(METHODS)
 
 

@@ -39,7 +39,7 @@ def function() -> Callable[..., None]:
     marked |= {name: option for name, option in server_parameters().items() if name not in _OF_ONE_CALL}
     kind = inspect.Parameter.KEYWORD_ONLY
     signature = [inspect.Parameter(name, kind, annotation=a, default=d) for name, (a, d) in marked.items()]
-    top.__signature__ = inspect.Signature(signature)  # pyright: ignore[reportFunctionMemberAccess]
+    top.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     top.__annotations__ = {name: annotation for name, (annotation, _) in marked.items()}
     return top
 

@@ -88,4 +88,4 @@ async def _send(call: WritableCall, message: bytes) -> None:
     `call.write` replaces that status with INTERNAL whenever the write was issued before the status had been seen, as
     it is while requests flow (grpc/grpc#36066).
     """
-    await call._cython_call.send_serialized_message(message)  # pyright: ignore[reportPrivateUsage]
+    await call._cython_call.send_serialized_message(message)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -10,7 +10,7 @@ from grpc import aio
 
 from sensorium.client.awaited.feed import AsyncFeed
 from sensorium.client.awaited.iteration import AsyncIteration
-from sensorium.client.call import Call, Q, R, endpoint_in
+from sensorium.client.call import Call, R, endpoint_in
 from sensorium.client.failure import cancelled, failure_of, incomplete
 from sensorium.client.retry import Retry
 from sensorium.errors import SensoriumError
@@ -30,7 +30,7 @@ class AsyncStream(AsyncIteration[R]):
     """The events of one call, as they arrive."""
 
     def __init__(
-        self, open_call: Callable[[], EventCall[R]], call: Call, retry: Retry | None, feed: AsyncFeed[Q] | None = None
+        self, open_call: Callable[[], EventCall[R]], call: Call, retry: Retry | None, feed: AsyncFeed[Any] | None = None
     ) -> None:
         self.request_id = call.request_id
         self._open = open_call

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -48,7 +48,7 @@ class Stream(Iteration[R]):
     """The events of one call, as they arrive."""
 
     def __init__(
-        self, open_call: Callable[[], EventCall[R]], call: Call, retry: Retry | None, feed: Feed[Q] | None = None
+        self, open_call: Callable[[], EventCall[R]], call: Call, retry: Retry | None, feed: Feed[Any] | None = None
     ) -> None:
         self.request_id = call.request_id
         self._open = open_call

@@ -90,7 +90,7 @@ class HeaderBlocks:
     def _decoded(self, block: bytes) -> list[Header]:
         try:
             _require_few_resizes(block)
-            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+            return [(name, value) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the headers are too large") from None
         except (HPACKError, IndexError, ValueError):

@@ -250,7 +250,7 @@ def _seconds(headers: dict[bytes, bytes]) -> float | None:
 
 
 def _peer(address: Any) -> str:
-    if not isinstance(address, tuple) or len(address) < 2:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(address, tuple) or len(address) < 2:
         return "unknown"
-    host, port = str(address[0]), int(address[1])  # pyright: ignore[reportUnknownArgumentType]
+    host, port = str(address[0]), int(address[1])
     return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -50,7 +50,7 @@ def with_adapters(loaded: LoadedModel, adapters: Mapping[str, Adapter], trust: T
         try:
             pairs = pairs_of(adapter, loaded.model)
             tokenizer = _tokenizer(adapter, loaded.tokenizer, trust)
-        except (*MODEL_ERRORS, OSError, SafetensorError) as error:
+        except (*MODEL_ERRORS, SafetensorError) as error:
             told = f"The adapter {name} ({adapter.label}) cannot stay beside {loaded.architecture}"
             raise ModelRefused(f"{told}: {error}") from error
         beside.add(NamedAdapter(name, adapter.revision, tokenizer), pairs)

@@ -47,7 +47,7 @@ class Batcher(Engine):
     to `wait_seconds` for more items; by default it does not wait.
     """
 
-    admission: BatchAdmission
+    admission: BatchAdmission  # type: ignore[override]
 
     def __init__(
         self,

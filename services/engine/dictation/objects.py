@@ -47,7 +47,7 @@ def _whole(text: str) -> tuple[list[Any], str]:
 
 
 def _tells(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("Content"), str)  # pyright: ignore[reportUnknownMemberType]
+    return isinstance(value, dict) and isinstance(value.get("Content"), str)
 
 
 def _unquoted(text: str) -> str:

@@ -107,7 +107,8 @@ def fused_attention(
 
     `seen` is a call of the module, or of the decoder layer around it.
     """
-    angles, layer = seen.named.get("position_embeddings"), backend.layer(getattr(module, "layer_idx", None))
+    index: Any = getattr(module, "layer_idx", None)
+    angles, layer = seen.named.get("position_embeddings"), backend.layer(index)
     if not is_attention(module) or not isinstance(angles, tuple) or layer is None:
         return None
     linears, layout = linear_children(module), layer.layout

@@ -175,7 +175,7 @@ def fused_decoder_layer(
     if not is_decoder_layer(module) or any(isinstance(part, PartialLinear) for part in module.modules()):
         return None  # tensor parallel ranks have to sum up their results in the middle of the layer
     children, own = dict(module.named_children()), norms_of(module)
-    norms = tuple(norm and fused_norm(norm, library) for norm in own)
+    norms = tuple(None if norm is None else fused_norm(norm, library) for norm in own)
     if any(norm and fused is None for norm, fused in zip(own, norms, strict=True)):
         return None
     if len({norm.epsilon for norm in norms if norm}) != 1:

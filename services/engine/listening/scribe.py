@@ -45,8 +45,8 @@ class Scribe:
     seconds: float
     """Longest window."""
 
-    alignment_heads = ()
-    reserved = ()
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+    reserved: tuple[str, ...] = ()
     """Empty, because a caller's text never enters a prompt."""
 
     @property
@@ -122,7 +122,7 @@ def _medium(extractor: Any, count: StateCount, samples: Samples) -> Medium:
         inputs = {name: value.nan_to_num(0.0, 0.0, 0.0) for name, value in found.items() if isinstance(value, Tensor)}
         # Of features without a frame SeamlessM4T counts one state.
         states = count.of(inputs) if all(value.numel() for value in inputs.values()) else 0
-    except (*MODEL_ERRORS, IndexError, ZeroDivisionError) as error:
+    except MODEL_ERRORS as error:
         raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of") from error
     if states < 1:
         raise MediumRefused(f"is {seconds:.3g} s long, which the model makes nothing of")

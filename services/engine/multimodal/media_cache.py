@@ -56,4 +56,4 @@ class MediaCache:
 
 def _bytes(medium: Medium) -> int:
     tensors = [medium.features, *medium.inputs.values()]
-    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors if tensor is not None)

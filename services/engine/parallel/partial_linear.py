@@ -1,6 +1,7 @@
 """Row-parallel linear layers: each rank multiplies its part of the inputs, and an all-reduce adds up the results."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,4 +24,5 @@ class PartialLinear(nn.Linear):
 
 def exchange_of(linear: nn.Module) -> Exchange | None:
     """Returns the all-reduce of a layer's product, or None if it needs none."""
-    return getattr(linear, "exchange", None)  # NarrowLinear has the attribute too
+    own: Any = getattr(linear, "exchange", None)  # NarrowLinear has the attribute too
+    return own

@@ -68,7 +68,7 @@ class PictureModel(ABC):
     def encode(self, inputs: dict[str, Tensor]) -> Tensor:
         """Returns the features of pictures, `[pictures, tokens, width]`. All inputs must have equal shapes."""
 
-    def check_growth(self, image: Image.Image, _question: str, limits: ImageLimits) -> None:
+    def check_growth(self, image: Image.Image, _question: str, limits: ImageLimits, /) -> None:
         """Checks that the image processor does not make a picture larger than the limit in between.
 
         Raises:
@@ -76,7 +76,7 @@ class PictureModel(ABC):
         """
         check_growth(self.processor, *image.size, limits)
 
-    def inputs(self, image: Image.Image, _question: str) -> dict[str, Tensor]:
+    def inputs(self, image: Image.Image, _question: str, /) -> dict[str, Tensor]:
         """Returns the model's inputs for a picture, each with a batch dimension of 1.
 
         Raises:
@@ -102,7 +102,7 @@ class PictureModel(ABC):
             pixels = _read(self.processor, image)
             self._seen[tuple(pixels.shape)] = self._tokens_of(self._on_device(pixels))
 
-    def most_tokens(self, _context: int) -> int:
+    def most_tokens(self, _context: int, /) -> int:
         """Returns the most tokens that a picture's features can have; texts have at most `context` tokens."""
         return max(self._seen.values())
 

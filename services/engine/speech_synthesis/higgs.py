@@ -110,10 +110,12 @@ class Higgs:
         pause: Callable[[], None],
     ) -> None:
         model, device, more = self._model, self._model.device, dict[str, Tensor]()
+        said: tuple[Sequence[int] | None, int | None] = None, None
         if before is not None:
+            said = before.tokens, len(before.codes)
             heard = self._delayed(before.codes)[None]
             more = {"audio_input_ids": heard, "audio_input_ids_mask": torch.ones_like(heard[..., 0], dtype=torch.bool)}
-        ids = torch.tensor([self._prompt.after(before and before.tokens, before and len(before.codes), tokens)])
+        ids = torch.tensor([self._prompt.after(*said, tokens)])
         frames = FrameList(pause, drawn)
         with handed_over(model, "audio_input_ids", frames.put):
             made = model.generate(

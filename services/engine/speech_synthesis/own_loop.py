@@ -65,7 +65,7 @@ class Pauses(StoppingCriteria):
         self._pause = pause
         self._steps = 0
 
-    def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:  # type: ignore[override]
         """Returns False for each sequence."""
         self._steps += 1
         if self._steps % _STEPS == 0:

@@ -66,8 +66,8 @@ class PocketTts:
         self.sample_rate: int = codec.config.sampling_rate
         self._voice_id: int = config.audio_prompt_token_id
         own = [config.audio_bos_token_id, config.audio_latent_token_id, self._voice_id]
-        marks = filter(None, [*tokenizer.convert_ids_to_tokens(own), *tokenizer.all_special_tokens])
-        self._marks = re.compile("|".join(map(re.escape, marks)))
+        marks: list[str] = [*tokenizer.convert_ids_to_tokens(own), *tokenizer.all_special_tokens]
+        self._marks = re.compile("|".join(re.escape(mark) for mark in marks if mark))
         try:
             ids = self._prompt("a")
         except (TemplateError, ValueError, TypeError, KeyError) as error:

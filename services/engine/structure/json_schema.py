@@ -72,14 +72,14 @@ def _fixed(schema: Any) -> Iterator[str]:
     for name, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
         if name in ("const", "enum"):
             yield from _texts(inner)
-        elif isinstance(inner, dict | list):
+        elif isinstance(inner, (dict, list)):
             yield from _fixed(inner)
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
+    elif isinstance(value, (dict, list)):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner)
 
@@ -90,7 +90,7 @@ def _names(schema: Any) -> Iterator[str]:
         yield from schema
         yield from _texts(schema.get("required"))
     for inner in schema.values() if isinstance(schema, dict) else schema:
-        if isinstance(inner, dict | list):
+        if isinstance(inner, (dict, list)):
             yield from _names(inner)
 
 

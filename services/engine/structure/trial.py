@@ -36,7 +36,7 @@ class _Bytes:
     """A tokenizer with one token per byte value and an end token."""
 
     eos_token_id = _END_ID
-    bos_token_id = None
+    bos_token_id: int | None = None
     special_token_ids = (_END_ID,)
     tokens = (*(bytes([value]) for value in range(256)), b"<end>")
 

@@ -89,8 +89,8 @@ def is_text(value: bytes) -> bool:
 class _Tokens:
     """The vocabulary as the library's tokenizer interface. Tokens without bytes are never allowed."""
 
-    bos_token_id = None
-    special_token_ids = ()
+    bos_token_id: int | None = None
+    special_token_ids: tuple[int, ...] = ()
 
     def __init__(self, tokens: list[bytes], encode: Any) -> None:
         self.tokens = (*tokens, b"<end>")

@@ -72,7 +72,7 @@ class FollowingWriter:
 class FollowedDictation:
     """A Dictated for models that take audio only, no language and no prompt."""
 
-    reserved = ()
+    reserved: tuple[str, ...] = ()
     manner = Manner(lambda wish: wish)
 
     def __init__(self, rate: int) -> None:

@@ -79,7 +79,7 @@ def live_ask(request: pb.StreamTranscribeRequest, seconds: float | None) -> Live
 def _endpointing(options: pb.EndpointingOptions) -> EndpointingAsk:
     def seconds(field: str) -> float | None:
         value: Duration = getattr(options, field)
-        return value.seconds + value.nanos / 1e9 if options.HasField(field) else None  # pyright: ignore[reportArgumentType]
+        return value.seconds + value.nanos / 1e9 if options.HasField(field) else None  # type: ignore[arg-type]
 
     return EndpointingAsk(
         speech_threshold=options.speech_threshold if options.HasField("speech_threshold") else None,

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -83,7 +83,7 @@ class Synthesizer:
     def _prepare(self, ask: SynthesisAsk) -> _Prepared:
         speaker = self._loaded.speaker
         wrong = wrong_wishes(ask, speaker, self._most_characters)
-        sentences: Sequence[list[int]] = []
+        sentences: list[list[int]] = []
         if not any(violation.field == "text" for violation in wrong):
             sentences = read_text(speaker, ask.text)
             if not sentences:

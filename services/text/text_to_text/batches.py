@@ -72,7 +72,7 @@ def defaults_in(frame: Frame, defaults: ModelDefaults) -> ModelDefaults:
         repetition_penalty=own.get("repetition_penalty") or defaults.repetition_penalty,
         beam_count=own.get("num_beams") or defaults.beam_count,
         length_penalty=own.get("length_penalty", defaults.length_penalty),
-        early_stopping=EARLY_STOPPING.get(own.get("early_stopping"), defaults.early_stopping),
+        early_stopping=EARLY_STOPPING.get(own.get("early_stopping", ""), defaults.early_stopping),
         decoder_start_ids=starts,
         rules=rules,
     )

@@ -82,7 +82,7 @@ async def follow_health(address: str, found: list[int]) -> None:
     """Appends what health says until the server is gone."""
     async with grpc.aio.insecure_channel(address) as channel:
         try:
-            async for answer in HealthStub(channel).Watch(HealthCheckRequest()):  # pyright: ignore
+            async for answer in HealthStub(channel).Watch(HealthCheckRequest()):
                 found.append(answer.status)
         except grpc.aio.AioRpcError:
             pass

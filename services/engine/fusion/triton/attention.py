@@ -1,7 +1,5 @@
 """Attention layers: one product for queries, keys and values; one kernel that norms, rotates and fills the KV cache."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 from typing import Any
 
 from torch import Tensor, nn

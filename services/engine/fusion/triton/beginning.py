@@ -3,8 +3,6 @@ angles in the same kernel.
 """
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false, reportArgumentType=false
 from collections.abc import Callable
 
 import torch

@@ -1,8 +1,6 @@
 """Kernels for mixtures of experts: each chosen expert's weights are read once for all rows that chose it."""
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
-# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
-# pyright: reportArgumentType=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

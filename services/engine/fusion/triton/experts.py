@@ -2,8 +2,6 @@
 own.
 """
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

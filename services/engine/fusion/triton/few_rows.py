@@ -1,7 +1,5 @@
 """Launches the kernel of `products` for a few rows, and chooses its tiles."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache

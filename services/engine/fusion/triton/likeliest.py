@@ -1,8 +1,6 @@
 """Kernel at the end of a decode step: the greedy choice of tokens."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false, reportArgumentType=false
 import torch
 import triton
 import triton.language as tl

@@ -1,7 +1,5 @@
 """Linear layers that read the same input, computed as one product; a single row by the kernel in `vector`."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 from collections.abc import Sequence
 
 import torch

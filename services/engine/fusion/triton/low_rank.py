@@ -6,9 +6,6 @@ writes only the rows of that adapter. The result of a row depends, bit for bit, 
 """
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false, reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false
-# pyright: reportArgumentType=false, reportAssignmentType=false, reportAttributeAccessIssue=false
 import math
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """Gated feed-forward layers: gate and up projection as one product, activation and multiplication as one kernel."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 import torch
 from torch import Tensor, nn
 

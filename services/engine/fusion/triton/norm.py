@@ -1,7 +1,5 @@
 """Root-mean-square norms in one kernel, with a sum before or behind them."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 import torch
 from torch import Tensor, nn
 

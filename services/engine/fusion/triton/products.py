@@ -1,8 +1,6 @@
 """Kernel for the product of a few rows. Weights of 8 bits are converted in registers, tile by tile."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportAssignmentType=false
-# pyright: reportPossiblyUnboundVariable=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

@@ -1,8 +1,6 @@
 """Rotary cosines and sines looked up in a table by one kernel, instead of computed by a dozen."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false, reportArgumentType=false
 import torch
 import triton
 import triton.language as tl

@@ -1,7 +1,6 @@
 """Kernel between the projections and attention: norms and rotates heads, and stores keys and values in the KV cache."""
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
-# pyright: reportPossiblyUnboundVariable=false, reportOperatorIssue=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

@@ -1,7 +1,5 @@
 """Routers of mixtures of experts in one kernel, for up to MOST_ROWS rows; for more, the model's own."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 from typing import Any
 
 import torch

@@ -1,8 +1,6 @@
 """Kernel of a router: logits, scores and the choice of the best experts of each row, in one launch."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportAssignmentType=false
-# pyright: reportOperatorIssue=false, reportCallIssue=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

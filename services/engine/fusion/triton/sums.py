@@ -1,7 +1,6 @@
 """Adds up the parts of a split-K product."""
 
 # ruff: noqa: N803, RUF005 - constants of a kernel are written in capitals, and it knows no stars in tuples
-# pyright: reportArgumentType=false, reportGeneralTypeIssues=false
 import triton
 import triton.language as tl
 

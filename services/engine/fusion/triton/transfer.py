@@ -5,8 +5,6 @@ in a step. A kernel that accesses pinned memory over the bus avoids both changes
 """
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false, reportArgumentType=false
 from collections.abc import Callable
 from functools import partial
 

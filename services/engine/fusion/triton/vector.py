@@ -3,7 +3,6 @@ behind.
 """
 
 # ruff: noqa: N803, N806, SIM108 - constants of a kernel are written in capitals, and its branches are chosen by statements
-# pyright: reportPossiblyUnboundVariable=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

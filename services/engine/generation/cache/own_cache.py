@@ -133,7 +133,7 @@ def _collect(value: Any, found: dict[int, Tensor], seen: set[int]) -> None:
     elif isinstance(value, dict):
         for item in value.values():
             _collect(item, found, seen)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, (list, tuple)):
         for item in value:
             _collect(item, found, seen)
     elif hasattr(value, "__dict__") and not isinstance(value, type):

@@ -72,7 +72,7 @@ class PagedCache:
     ) -> tuple[ModelRunner, PagePool, MemoryPlan]:
         size = StateSize(0, self._token_bytes)
         wanted = partial(page_count, self._loaded, self._settings, size, memory=self._memory)
-        weights = int(self._loaded.model.get_memory_footprint())
+        weights = self._loaded.model.get_memory_footprint()
         pool = PagePool(min(wanted(), _TRIAL_PAGES), PAGE_SIZE)
         runner = verified(self._cache(pool), pool)
         runner.use(self._cache(_NO_PAGES))

@@ -105,7 +105,7 @@ class Lookahead:
     @property
     def cohort(self) -> Cohort | None:
         """The cohort of the running step; None if there is no step, or if it was not launched behind another."""
-        return self._flying and self._flying.cohort
+        return self._flying.cohort if self._flying is not None else None
 
     def run(self, rows: list[Row[Sequence]]) -> Landing | None:
         """Returns the results of the running step, or else of a step of `rows`, and launches the next step if possible.

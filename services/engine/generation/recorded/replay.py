@@ -90,7 +90,7 @@ class Replay:
     def change(self) -> None:
         """Chooses the tokens of rows whose logits are changed."""
         if self.changes is not None:
-            self.changes.choose(self.logits, self.chosen, self.sampling and self.sampling.numbers)
+            self.changes.choose(self.logits, self.chosen, self.sampling.numbers if self.sampling is not None else None)
 
     def waiting(self, rest: Callable[[], LaunchedStep], began: float) -> "ReplayedStep":
         """Returns the step, launched at `began`, whose tokens are not chosen yet."""
@@ -100,7 +100,7 @@ class Replay:
         """Starts to copy the chosen tokens and their likelihoods to the CPU, and returns the step. Does not wait."""
         told = next(self.told)
         told.send()
-        report = self.likelihoods and self.likelihoods.report(self.logits, self.chosen)
+        report = None if self.likelihoods is None else self.likelihoods.report(self.logits, self.chosen)
         if told.arrived is not None:
             told.arrived.record()
         tokens = told.tokens[: len(self.chosen)]

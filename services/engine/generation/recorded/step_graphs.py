@@ -257,7 +257,7 @@ class StepGraphs:
         changes = replay.changes
         if changes is not None and not changes.steps:
             return None
-        draws = replay.sampling and replay.sampling.draws.take()
+        draws = replay.sampling.draws.take() if replay.sampling is not None else None
         if not self._inputs.go_on(replay.laid, draws):
             return None
         if changes is not None:
@@ -280,9 +280,9 @@ class StepGraphs:
         graph, chosen = self._graphs[shape], self._tokens[:count]
         sampling = None
         if numbers is not None:
-            laid_numbers = self._inputs.numbers(shape)[:, :count]
             plain = any(wishes_of(one).none and not one.request.sampling.greedy for one in sequences)
-            sampling = Sampling(laid_numbers, Draws(sequences), graph.draw and graph.draw.replay, plain)
+            draw = None if graph.draw is None else graph.draw.replay
+            sampling = Sampling(self._inputs.numbers(shape)[:, :count], Draws(sequences), draw, plain)
         changes = changes_of(sequences, sources, graph.logits.shape[-1], self._device)
         if changes is not None and sources is not None:
             changes.begin(self._tokens)

@@ -162,7 +162,7 @@ async def test_sampling_that_lacks_memory_is_repeated_request_by_request(
     results = await made.run_all(*((prompt, {"max_new_tokens": 9}) for prompt in PROMPTS), return_exceptions=True)
     assert made.metric("oom_total") > 0
     if fits:
-        assert [result.ids for result in results] == [continuation(prompt, 9) for prompt in PROMPTS]  # pyright: ignore
+        assert [result.ids for result in results] == [continuation(prompt, 9) for prompt in PROMPTS]
     else:
         assert [type(result) for result in results] == [DeviceOutOfMemory] * len(PROMPTS)
     await eventually(lambda: made.idle)

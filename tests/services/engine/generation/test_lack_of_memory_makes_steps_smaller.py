@@ -90,7 +90,7 @@ async def test_one_request_that_never_fits_does_not_make_steps_smaller_for_the_o
         *((prompt, {"max_new_tokens": 20}) for prompt in [*PROMPTS, [300, 9, 9, 9]]), return_exceptions=True
     )
     assert isinstance(bad, DeviceOutOfMemory)
-    assert [result.ids for result in good] == [continuation(prompt, 20) for prompt in PROMPTS]  # pyright: ignore
+    assert [result.ids for result in good] == [continuation(prompt, 20) for prompt in PROMPTS]
     del tried[:]
     await all_exact(bench, PROMPTS, 20)
     assert max(tried) == 6

@@ -1,7 +1,5 @@
 """The GPU backend: keys and values in pages, softmax in float32, products in the dtype of the cache."""
 
-# Pyright does not know the arguments of a kernel's launch, which differ from its definition.
-# pyright: reportCallIssue=false
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -229,7 +227,7 @@ def _tokens_reading(query: Tensor, launch: Launch, size: int) -> tuple[int, int]
 
 
 def _bounds(layer: AttentionLayer) -> tuple[float, int]:
-    return float(layer.softcap or 0.0), int(layer.sliding_window or 0)
+    return float(layer.softcap or 0.0), layer.sliding_window or 0
 
 
 def _kind(layer: AttentionLayer) -> dict[str, Any]:

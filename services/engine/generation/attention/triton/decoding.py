@@ -12,8 +12,6 @@ negative.
 """
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
-# pyright: reportAssignmentType=false, reportGeneralTypeIssues=false
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait

@@ -4,7 +4,6 @@ So results are equal on all GPUs, also those before Ada, and in the interpreter,
 """
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# pyright: reportArgumentType=false, reportOperatorIssue=false
 import triton
 import triton.language as tl
 

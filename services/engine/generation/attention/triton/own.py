@@ -1,7 +1,6 @@
 """Norms, rotates and stores a row's own heads within the decode kernel, from the output of the projections."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# pyright: reportArgumentType=false
 import triton
 import triton.language as tl
 

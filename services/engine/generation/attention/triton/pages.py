@@ -1,7 +1,6 @@
 """Loads keys and values from the paged cache."""
 
 # ruff: noqa: N803, SIM108 - constants of a kernel are written in capitals, and its branches chosen by statements
-# pyright: reportAssignmentType=false
 import triton
 import triton.language as tl
 

@@ -1,7 +1,6 @@
 """Combines the partial softmax results of several programs for one block of queries."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportAssignmentType=false, reportArgumentType=false
 import triton
 import triton.language as tl
 

@@ -1,7 +1,6 @@
 """The kernel for prompts: a block of one row's queries by one head, over all tokens that they see."""
 
 # ruff: noqa: N803 - constants of a kernel are written in capitals
-# pyright: reportArgumentType=false, reportOperatorIssue=false, reportPossiblyUnboundVariable=false
 import triton
 import triton.language as tl
 

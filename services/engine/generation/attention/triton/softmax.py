@@ -1,7 +1,6 @@
 """Online softmax: adds one block of keys and values at a time."""
 
 # ruff: noqa: N803, N806 - constants of a kernel are written in capitals
-# pyright: reportOperatorIssue=false, reportAssignmentType=false, reportArgumentType=false
 import triton
 import triton.language as tl
 

@@ -45,7 +45,7 @@ class MadeUpMemory:
 
 def parts_of(loaded: LoadedModel, memory: MadeUpMemory, **settings: float | int | None) -> Parts:
     chosen = {"max_sequences": 4, "prefill_tokens": 64} | settings
-    return paged_parts(loaded, EngineSettings(**chosen), memory)  # pyright: ignore[reportArgumentType]
+    return paged_parts(loaded, EngineSettings(**chosen), memory)
 
 
 @pytest.mark.parametrize(("others", "share"), [(0, 0.5), (4_000_000, 1.0), (2_000_000, 0.6)])
