@@ -28,6 +28,7 @@ ENVIRONMENT = [
     "OMP_NUM_THREADS=1",
     "PATH=/usr/local/bin:/usr/bin:/bin",
     "PYTHONUNBUFFERED=1",
+    f"CC={Path(__file__).with_name('hasty_cc.sh')}",
 ]
 
 
