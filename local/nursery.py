@@ -18,6 +18,7 @@ from local.process import STOP_SECONDS
 _PRELOADED = [
     "local.interruptible",
     *("services.text.app", "services.vision.app", "services.speech.app", "services.multimodal.app"),
+    "local.prepared",
     "local.frozen",
 ]
 

@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,13 @@ def test_no_search_for_garbage_walks_through_what_the_fork_server_has_imported(t
     assert code == 0
     assert count > 1000
     assert not done.stderr
+
+
+def test_what_every_service_would_do_as_it_loads_is_done_before_the_fork() -> None:
+    assert nursery._PRELOADED[-2] == "local.prepared"
+    importlib.import_module("local.prepared")
+    from services.engine.images.processor import show_image_processors
+
+    assert show_image_processors.cache_info().currsize == 1
+    mapping = importlib.import_module("transformers.conversion_mapping")
+    assert mapping._checkpoint_conversion_mapping_cache

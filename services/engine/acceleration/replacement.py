@@ -82,14 +82,14 @@ def _replace_narrow(substitutions: Substitutions, model: PreTrainedModel) -> Non
     replace_narrow(substitutions, model)
 
 
-def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
+def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], expected: Sequence[Tensor] | None = None) -> None:
     """Replaces the model's modules by faster ones, and checks that `run` returns the same as before.
 
-    `run` runs the model and returns every output that is ever read: other results may no longer be computed. On a CPU
-    the model then checks between layers whether its result is still wanted. On a GPU that has no use, as all layers are
-    launched by then.
+    `run` runs the model and returns every output that is ever read: other results may no longer be computed. `expected`
+    is what it has returned already. On a CPU the model then checks between layers whether its result is still wanted.
+    On a GPU that has no use, as all layers are launched by then.
     """
-    check = _comparison(loaded, run)
+    check = _comparison(loaded, run, run() if expected is None else expected)
     accelerated(loaded, check)
     _fuse_encoder(loaded, run, check)
     spare_unread(loaded.model, check)
@@ -99,16 +99,17 @@ def accelerate(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
 
 def fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> None:
     """Computes each encoder layer in one native call, if `run`, which runs them, then returns the same."""
-    _fuse_encoder(loaded, run, _comparison(loaded, run))
+    _fuse_encoder(loaded, run, _comparison(loaded, run, run()))
 
 
-def _comparison(loaded: OnDevice, run: Callable[[], Sequence[Tensor]]) -> Callable[[], None]:
-    """Calls `run` now, and returns a check that calls it again and raises RuntimeError if its results differ.
+def _comparison(
+    loaded: OnDevice, run: Callable[[], Sequence[Tensor]], expected: Sequence[Tensor]
+) -> Callable[[], None]:
+    """Returns a check that calls `run` and raises RuntimeError if its results are not as expected.
 
     Raises:
-        ModelRefused: the first results contain NaN.
+        ModelRefused: what is expected contains NaN.
     """
-    expected = run()
     must_be_numbers(loaded.model, expected)
 
     def check() -> None:
@@ -125,6 +126,8 @@ def _fuse_encoder(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], check: 
     if library is None:
         return
     fused = fuse_encoder_layers(loaded.model, library, run)
+    if not fused:
+        return
     try:
         check()
     except RuntimeError as error:

@@ -22,9 +22,10 @@ def try_out(loaded: OnDevice, run: Callable[[], Sequence[Tensor]], thing: str) -
     """
     name = type(loaded.model).__name__
     try:
-        for value in run():
+        outputs = run()
+        for value in outputs:
             if not torch.allclose(value[0], value[1], rtol=_ALIKE, atol=_ALIKE, equal_nan=True):
                 raise ModelRefused(f"{name} answers the same {thing} once this way and once another.")
-        accelerate(loaded, run)
+        accelerate(loaded, run, outputs)
     except MODEL_ERRORS as error:
         raise ModelRefused(f"{name} cannot be run on what its processor makes of one {thing}: {error}") from error

@@ -169,6 +169,8 @@ def fuse_encoder_layers(model: nn.Module, library: Library, run: Callable[[], ob
     known = {name: layer for name, layer in model.named_modules() if encoder_parts(layer) is not None}
     # A wrapper around a single layer has the same parts as the layer: only the innermost is replaced.
     layers = [layer for name, layer in known.items() if not any(other.startswith(f"{name}.") for other in known)]
+    if not layers:
+        return []
     room = EncoderWorkspace()
     return [layer for layer, seen in observe(layers, run).items() if _fuse(layer, seen, library, room)]
 
