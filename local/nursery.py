@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -34,21 +34,7 @@ class Fork:
         """Raises ForkServerEnded."""
         self.name = name
         self.log = log
-        # Read by the fork server, which starts with the first service.
-        os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"})
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
-        self._process: ForkServerProcess = context.Process(target=_serve, args=(module, list(arguments), str(log)))
-        # Ctrl-C reaches the fork server too, which would print a traceback before it has imported `interruptible`: the
-        # signal waits. Here it waits until the fork is there, or the fork server has ended.
-        resource_tracker.ensure_running()  # started later, it would unblock the signal
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        except EOFError:
-            raise ForkServerEnded("The process that imports what services need, and is forked, has ended.") from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._process = fork(_serve, module, list(arguments), str(log))
 
     @property
     def pid(self) -> int:
@@ -77,11 +63,39 @@ class Fork:
         return self._process.exitcode
 
 
-def _serve(module: str, arguments: list[str], log: str) -> None:
-    """Runs in the fork: the service `module`, in its own session, with its output in a file."""
+def fork(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """Starts a process, in its own session, that calls `target` with arguments that can be pickled.
+
+    Raises ForkServerEnded.
+    """
+    # Read by the fork server, which starts with the first process.
+    os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"})
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    process = context.Process(target=_begin, args=(target, *arguments))
+    # Ctrl-C reaches the fork server too, which would print a traceback before it has imported `interruptible`: the
+    # signal waits. Here it waits until the fork is there, or the fork server has ended.
+    resource_tracker.ensure_running()  # started later, it would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    except EOFError:
+        raise ForkServerEnded("The process that imports what services need, and is forked, has ended.") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process
+
+
+def _begin(target: Callable[..., None], *arguments: object) -> None:
+    """Runs in the fork."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    target(*arguments)
+
+
+def _serve(module: str, arguments: list[str], log: str) -> None:
+    """Runs the service `module` with its output in a file."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)

@@ -1,12 +1,16 @@
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import process as processes
 from benchmarks.process import Process, SystemFailed
 from benchmarks.text.pipe import PipeCaller
 from benchmarks.text.sample import Prompt
+from tests.forks import Forked
 from tests.tiny.language_models import write_checkpoint
 
 BACKWARDS = """
@@ -48,7 +52,9 @@ def test_a_program_that_ends_before_it_is_ready_says_why(tmp_path: Path) -> None
         process.stop()
 
 
-async def test_the_engine_answers_through_it(tmp_path: Path) -> None:
+async def test_the_engine_answers_through_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forking = SimpleNamespace(Popen=Forked, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(processes, "subprocess", forking)
     process = program(tmp_path, "-m", "benchmarks.text.engine", "--model", str(write_checkpoint(tmp_path, "llama")))
     try:
         async with PipeCaller(process) as caller:

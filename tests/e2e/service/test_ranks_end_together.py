@@ -1,4 +1,4 @@
-"""A service whose model is divided among two processes, as an operator starts it."""
+"""A service whose model is divided among two processes: it starts the other one, or torchrun starts both."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ def metric(running: Server, name: str) -> float:
 async def test_a_lost_rank_ends_the_service(tmp_path: Path) -> None:
     """Streams end so that a gateway takes them elsewhere, and the process so that it is started anew."""
     folder = write_checkpoint(tmp_path / "llama", "llama", context=8192)
-    async with server(tmp_path / "log", "services.text", "--model", str(folder), *DIVIDED) as running:
+    async with server(tmp_path / "log", "services.text", "--model", str(folder), *DIVIDED, forked=True) as running:
         async with AsyncClient(running.address, retry=None, timeout=PATIENCE) as client:
             info = (await client.models.get_model(models_pb2.GetModelRequest())).model
             assert len(info.rank_bytes) == 2

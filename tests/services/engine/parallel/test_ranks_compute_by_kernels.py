@@ -18,6 +18,7 @@ from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
 from services.text.config import TextSettings
 from services.text.rank import letter_to
+from tests.fakes.forked_ranks import forked_ranks
 from tests.services.bench import Bench, assemble, real_bench
 from tests.services.engine.kernel_devices import INTERPRETED
 from tests.services.structures import regex
@@ -54,7 +55,7 @@ def two(folder: Path) -> Iterator[Bench]:
     """An engine over two ranks."""
     settings = TextSettings(model=str(folder), device="cpu", dtype="float32", tensor_parallel=2, max_sequences=2)
     checkpoint = divided(Checkpoint(str(folder), CPU, dtype="float32"), "auto", Rank(0, 2))
-    with pytest.MonkeyPatch.context() as patch:
+    with forked_ranks(), pytest.MonkeyPatch.context() as patch:
         for module, name, other in REPLACED:
             patch.setattr(module, name, other)
         ranks = Leading(checkpoint, None, 30.0, "tests.fakes.interpreted_rank", lambda rank: letter_to(rank, settings))

@@ -18,6 +18,7 @@ from services.engine.parallel.leading import Leading, divided
 from services.process import checkpoint_of
 from services.text.config import TextSettings
 from services.text.rank import letter_to
+from tests.fakes.forked_ranks import forked_ranks
 from tests.services.bench import Bench, assemble, eventually, first_delta, read, real_bench
 from tests.tiny.adapters import factors, pair, write_adapter
 from tests.tiny.language_models import END_ID, greedy, write_checkpoint
@@ -42,7 +43,9 @@ class Two:
         told = None if adapter is None else str(adapter)
         settings = TextSettings(model=str(folder), adapter=told, device="cpu", dtype="float32", tensor_parallel=2)
         checkpoint = divided(checkpoint_of(settings), "auto", Rank(0, 2))
-        self.ranks = Leading(checkpoint, None, 30.0, "services.text.follower", lambda rank: letter_to(rank, settings))
+        with forked_ranks():
+            module = "services.text.follower"
+            self.ranks = Leading(checkpoint, None, 30.0, module, lambda rank: letter_to(rank, settings))
         asked = {"revision": None, "device": CPU, "dtype": "float32", "adapter": checkpoint.adapter}
         loaded = load_language_model(str(folder), **asked, rank_count=2)
         self.model = loaded.model

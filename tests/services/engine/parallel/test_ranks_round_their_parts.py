@@ -27,6 +27,7 @@ from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided
 from services.text.config import TextSettings
 from services.text.rank import letter_to
+from tests.fakes.forked_ranks import forked_ranks
 from tests.services.bench import assemble
 from tests.services.engine.kernel_devices import INTERPRETED
 from tests.services.engine.parallel.rounded_parts import by_hand, generated
@@ -115,7 +116,7 @@ class Two:
         asked: dict[str, Any] = {"dtype": "float32", "quantization": case.kind}
         settings = TextSettings(model=str(folder), device="cpu", tensor_parallel=2, max_sequences=2, **asked)
         checkpoint = divided(Checkpoint(str(folder), CPU, **asked), "auto", Rank(0, 2))
-        with pytest.MonkeyPatch.context() as patch:
+        with forked_ranks(), pytest.MonkeyPatch.context() as patch:
             for place, name, other in case.replaced:
                 patch.setattr(place, name, other)
             patch.setattr(narrow_reading, "narrowed", self.reading.narrowed)
