@@ -36,6 +36,9 @@ def main(
     raced: Annotated[bool, typer.Option(help="Only the alternatives that races at load try for those rows.")] = False,
     drawn: Annotated[int, typer.Option(min=0, help="With --raced: a sample of so many tiles; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Of that sample.")] = 0,
+    loop_of: Annotated[
+        list[str] | None, typer.Option(help="Kernel whose loop is counted, which takes a while. Default: all.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
 ) -> None:
     """Compiles all kernels that recorded steps launch. The exit code is 1 if a kernel does not fit, or spills
@@ -46,7 +49,8 @@ def main(
         for name in model or MODELS:
             for kind in weights or _WEIGHTS:
                 if kind != "fp8_e4m3" or target >= _LEAST_FOR_FLOATS:
-                    lines += _lines(target, name, kind, rows, None if raced else tokens, partial(_some, drawn, seed))
+                    some = partial(_some, drawn, seed)
+                    lines += _lines(target, name, kind, rows, None if raced else tokens, some, loop_of)
     missed = sorted(kernels() - {line.kernel for line in lines})
     Console(width=190).print(table_of(lines), f"launched by none of these: {', '.join(missed) or 'no kernel'}")
     if json_file is not None:
@@ -65,6 +69,7 @@ def _lines(
     rows: list[int],
     tokens: int | None,
     some: Callable[[list[Any]], list[Any]],
+    loop_of: list[str] | None,
 ) -> list[Line]:
     """Without `tokens`, compiles the alternatives that races at load try, or `some` of them."""
     done: list[tuple[str, list[Launch]]] = []
@@ -80,14 +85,14 @@ def _lines(
                 steps.run(Kind.DECODING, count)
             done.append((f"{count} rows", launches[:]))
         if tokens is None:
-            return lines_of(capability, f"{name}, {kind}", done)
+            return lines_of(capability, f"{name}, {kind}", done, loop_of)
         del launches[:]
         steps.run(Kind.PROPOSING, _PROPOSED)
         done.append((f"{_PROPOSED} proposed", launches[:]))
         del launches[:]
         steps.run(Kind.READING, tokens)
         done.append((f"{tokens} tokens", launches[:]))
-    return lines_of(capability, f"{name}, {kind}", done)
+    return lines_of(capability, f"{name}, {kind}", done, loop_of)
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ class Binary:
     wide_loads: int
     """Those of them that load 16 bytes per thread."""
     loop: int
-    """Instructions of the shortest loop with tensor core instructions; 0 if there is none."""
+    """Instructions of the shortest loop with tensor core instructions; 0 if there is none, or it was not counted."""
 
     @staticmethod
-    def of(kernel: CompiledKernel) -> "Binary":
-        """Returns the figures of a compiled kernel."""
+    def of(kernel: CompiledKernel, *, loop: bool) -> "Binary":
+        """Returns the figures of a compiled kernel. It is disassembled, in half a second, only for its `loop`."""
         code, usage = kernel.asm["ptx"], _USAGE.search(_usage(kernel.asm["cubin"]))
         assert usage is not None
         loads = _LOADS.findall(code)
@@ -56,7 +56,7 @@ class Binary:
             tensor=len(_OF_TENSORS.findall(code)),
             loads=len(loads),
             wide_loads=sum(bool(_WIDE.search(load)) for load in loads),
-            loop=loop_length(kernel.asm["cubin"]) if "mma" in code else 0,
+            loop=loop_length(kernel.asm["cubin"]) if loop and "mma" in code else 0,
         )
 
     def hindrance(self, capability: int) -> str:

@@ -1,5 +1,6 @@
 """The kernels of some models' steps, each once."""
 
+from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
@@ -36,15 +37,20 @@ class Line:
         return [*map(str, named), self.binary.hindrance(self.capability)]
 
 
-def lines_of(capability: int, model: str, steps: list[tuple[str, list[Launch]]]) -> list[Line]:
-    """Returns the kernels of a model's steps. A kernel that is compiled with other constants counts as another."""
+def lines_of(
+    capability: int, model: str, steps: list[tuple[str, list[Launch]]], loop_of: Collection[str] | None
+) -> list[Line]:
+    """Returns the kernels of a model's steps. A kernel that is compiled with other constants counts as another.
+
+    Loops are counted in the kernels `loop_of`; None: in all.
+    """
     known: set[int] = set()
     found: list[Line] = []
     for step, launches in steps:
         for launch in launches:
             if id(launch.kernel) not in known:
                 known.add(id(launch.kernel))
-                binary = Binary.of(launch.kernel)
+                binary = Binary.of(launch.kernel, loop=loop_of is None or launch.name in loop_of)
                 found.append(Line(capability, model, step, launch.name, launch.programs, binary))
     return found
 

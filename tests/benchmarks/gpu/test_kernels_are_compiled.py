@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,39 +13,60 @@ pytest.importorskip("triton")
 STEPS = ("--model", "qwen3_moe", "--weights", "fp8_e4m3", "--rows", "1", "--tokens", "32")
 RACED = ("--model", "1B", "--weights", "wide", "--rows", "32", "--raced")
 BY_TENSOR_CORES = {"attend_token", "attend_reading", "multiply_rows", "multiply_chosen", "choose_experts"}
+LOOPING = "attend_reading"
 
 
-def compiled(folder: Path, *arguments: str) -> Any:
-    """Returns the compiled kernels. Runs in a process of its own, since in this one kernels are interpreted."""
-    file = folder / "compiled.json"
-    command = [sys.executable, "-m", "benchmarks.gpu.compiled", *arguments, "--capability", "90", "--json", str(file)]
+COMMANDS = """
+import json, sys, typer
+from benchmarks.gpu.compiled.__main__ import main
+app = typer.Typer()
+app.command()(main)
+sys.exit(any([app(arguments, standalone_mode=False) for arguments in json.loads(sys.argv[1])]))
+"""
+"""Runs `python -m benchmarks.gpu.compiled` with several lists of arguments, and imports what it needs only once."""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The compiled kernels of the steps, and those that a race tries.
+
+    In a process of its own, since in this one kernels are interpreted.
+    """
+    folder, seed = tmp_path_factory.mktemp("compiled"), random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}")  # shown where a test fails
+    files = [folder / "steps.json", folder / "raced.json"]
+    asked = [STEPS, (*RACED, "--drawn", "2", "--seed", str(seed))]
+    arguments = [
+        [*own, "--capability", "90", "--loop-of", LOOPING, "--json", str(file)]
+        for own, file in zip(asked, files, strict=True)
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-c", COMMANDS, json.dumps(arguments)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    return json.loads(file.read_text())
+    return [json.loads(file.read_text()) for file in files]
 
 
 @pytest.mark.timeout(3600)
-def test_all_kernels_fit_an_h100_without_spilling(tmp_path: Path) -> None:
-    told = compiled(tmp_path, *STEPS)
+def test_all_kernels_fit_an_h100_without_spilling(compiled: list[Any]) -> None:
+    told, _ = compiled
     assert told["missed"] == ["expand_rows", "shrink_rows"]  # adapters stay beside wide weights, as below
     for line in told["lines"]:
         own = line["binary"]
         assert line["hindrance"] == ""
         assert (own["tensor"] > 0) == (line["kernel"] in BY_TENSOR_CORES)
+        assert (0 < own["loop"] < 1 << 12) == (line["kernel"] == LOOPING)
         # Weights, but for what they add and multiply with: four such loads where a tile has 32 rows.
         if line["kernel"] in ("multiply_row", "multiply_rows"):
             assert own["wide_loads"] >= own["loads"] - 4
 
 
 @pytest.mark.timeout(3600)
-def test_what_a_race_tries_fits_an_h100_several_times(tmp_path: Path) -> None:
+def test_what_a_race_tries_fits_an_h100_several_times(compiled: list[Any]) -> None:
     """With a tile of which a multiprocessor holds only one program, nothing runs while that program waits.
 
     Compiles a fresh random sample of the tiles; `python -m benchmarks.gpu.compiled --raced` compiles all.
     """
-    seed = random.SystemRandom().randrange(1 << 30)
-    print(f"seed {seed}")  # shown where a test fails
-    lines = compiled(tmp_path, *RACED, "--drawn", "2", "--seed", str(seed))["lines"]
+    lines = compiled[1]["lines"]
     tried = [line["binary"] for line in lines if line["kernel"] in ("attend_token", "multiply_rows")]
     assert len(tried) >= 4
     added = [line["binary"] for line in lines if line["kernel"] in ("shrink_rows", "expand_rows")]
