@@ -36,6 +36,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from services.engine.audio.extractors import show_feature_extractors
+from tests.made_once import written_once
 from tests.sounds import sound
 from tests.tiny.encoders import CONTEXT, wordpiece
 from tests.tiny.vision_models import stir
@@ -166,6 +167,7 @@ def piece_tokenizer() -> ParakeetTokenizer:
     return ParakeetTokenizer(tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>")
 
 
+@written_once
 def write_ctc_model(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes a random CTC model with its feature extractor and tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +190,7 @@ def _level(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
+@written_once
 def write_clap_model(folder: Path, *, fusion: bool = False, seed: int = 0) -> Path:
     """Writes a random CLAP, which embeds recordings of up to 1 s and texts in one space."""
     tokenizer = wordpiece()
@@ -210,6 +213,7 @@ def write_clap_model(folder: Path, *, fusion: bool = False, seed: int = 0) -> Pa
     return folder
 
 
+@written_once
 def write_audio_model(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:
     """Writes a random model of architecture `name` with the head of `auto_class`, and its feature extractor."""
     make_extractor, make_config = _MAKERS[name]

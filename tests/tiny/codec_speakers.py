@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from services.engine.speech_synthesis.higgs_codec import codec_class
+from tests.made_once import written_once
 from tests.tiny.language_models import tokenizer
 from tests.tiny.speakers import encodec, fill_codebooks, stir
 
@@ -45,6 +46,7 @@ CSM_LENGTHS: dict[str, Any] = {
 """Arguments that the processor of the tiny CSM needs to count the frames of a recording."""
 
 
+@written_once
 def write_csm(folder: Path, *, new_tokens: int = 48, seed: int = 0) -> Path:
     """Writes a CSM with its processor. It speaks up to `new_tokens` frames of 16 samples."""
     letters = tokenizer()
@@ -80,6 +82,7 @@ def write_csm(folder: Path, *, new_tokens: int = 48, seed: int = 0) -> Path:
     return folder
 
 
+@written_once
 def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
     """Writes a Bark with the voice v2/anna. It speaks up to 3/2 * `new_tokens` frames of 8 samples."""
     part: dict[str, Any] = {"block_size": 256, "num_layers": 1, "num_heads": 2, "hidden_size": 16}
@@ -121,6 +124,7 @@ def write_bark(folder: Path, *, new_tokens: int = 40, seed: int = 0) -> Path:
     return folder
 
 
+@written_once
 def write_dia(folder: Path, *, length: int = 400, loudness: float = 1.0, seed: int = 7) -> Path:
     """Writes a Dia with its processor, and its codec in `codec`. It speaks up to `length` / 2 frames of 8 samples.
 
@@ -186,6 +190,7 @@ def _higgs_codec() -> Any:
     return codec
 
 
+@written_once
 def write_higgs(folder: Path, *, new_tokens: int = 300, loudness: float = 0.0, seed: int = 0) -> Path:
     """Writes a Higgs Audio with its processor and codec. It generates up to `new_tokens` frames of 10 samples.
 

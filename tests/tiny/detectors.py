@@ -27,6 +27,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
 from services.engine.images.processor import show_image_processors
+from tests.made_once import written_once
 
 LABELS = ["a cat", "a dog", "a cup", "a tree"]
 _NAMED: dict[str, Any] = {"id2label": dict(enumerate(LABELS)), "label2id": {name: i for i, name in enumerate(LABELS)}}
@@ -139,6 +140,7 @@ NAMES = [name for name in _MAKERS if name in CONFIG_MAPPING]
 """Only those that the installed transformers has."""
 
 
+@written_once
 def write_detector(folder: Path, name: str, *, seed: int = 0, noise: float = 0.3) -> Path:
     """Writes a random model of the architecture `name` with its image processor."""
     config, processor = _MAKERS[name]()

@@ -25,7 +25,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from tests.made_once import made_once
+from tests.made_once import made_once, written_once
 
 CONTEXT = 64
 """Longest input in tokens, special ones included."""
@@ -159,6 +159,7 @@ _MAKERS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], Callable[..., Pr
 }  # fmt: skip
 
 
+@written_once
 def write_encoder(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:
     """Writes a random model of the architecture `name` with the head of `auto_class`, and its tokenizer."""
     make_tokenizer, make_config = _MAKERS[name]

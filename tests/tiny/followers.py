@@ -14,6 +14,7 @@ from transformers import (
     VoxtralRealtimeForConditionalGeneration,
 )
 
+from tests.made_once import written_once
 from tests.tiny.scribes import scribe_tokenizer
 from tests.tiny.vision_models import stir
 from tests.tiny.voxtral import MELS, PIECES, SPECIAL, write_tekken
@@ -23,6 +24,7 @@ LEFT, DELAY = 5, 2
 """Tokens of silence before Voxtral's audio, and tokens by which its text lags behind the audio."""
 
 
+@written_once
 def write_kyutai(folder: Path, audio_window_size: int | None = None) -> Path:
     """Writes a random Kyutai STT, with half the sample rate of the published models."""
     tokenizer = scribe_tokenizer()
@@ -57,6 +59,7 @@ def write_kyutai(folder: Path, audio_window_size: int | None = None) -> Path:
     return folder
 
 
+@written_once
 def write_voxtral(folder: Path) -> Path:
     """Writes a random Voxtral Realtime."""
     write_tekken(folder, transcription_delay_ms=DELAY * 80, streaming_n_left_pad_tokens=LEFT)

@@ -14,6 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.audio.extractors import show_feature_extractors
+from tests.made_once import written_once
 from tests.tiny import multimodal_models as tiny
 from tests.tiny.language_models import END_ID
 from tests.tiny.media_readers import RATE
@@ -195,6 +196,7 @@ def require(name: str) -> None:
         pytest.skip("of a later version of transformers")
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     require(name)

@@ -16,6 +16,7 @@ from transformers import (
     SiglipConfig,
 )
 
+from tests.made_once import written_once
 from tests.tiny.encoders import CONTEXT, bytelevel, wordpiece
 from tests.tiny.vision_models import SIDE, processor_class, stir
 
@@ -82,6 +83,7 @@ _MAKERS: dict[str, Maker] = {
 }  # fmt: skip
 
 
+@written_once
 def write_joint_model(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes a random model of the architecture `name`, its processor and its tokenizer."""
     processor, settings, make_tokenizer, make_config = _MAKERS[name]

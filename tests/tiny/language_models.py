@@ -42,7 +42,7 @@ from transformers import (
     T5Config,
 )
 
-from tests.made_once import made_once
+from tests.made_once import made_once, written_once
 from tests.own_models import own
 
 CONTEXT = 256
@@ -251,6 +251,7 @@ PECULIAR: dict[str, Callable[[], PretrainedConfig]] = {
 """Models with one peculiarity each."""
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = CONTEXT, **generation: object) -> Path:
     """Writes the random model `name` with its tokenizer to `folder` and returns it.
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import GenerationConfig
 
+from tests.made_once import written_once
 from tests.tiny.multimodal_models import extended
 from tests.tiny.speakers import stir
 
@@ -25,13 +26,16 @@ _TEMPLATE = (
 )
 
 
-def write_pocket(folder: Path, *, kind: str = "PocketTTS", end: float = -4.05, seed: int = 0) -> Path:
+@written_once
+def write_pocket(folder: Path, *, kind: str = "PocketTTS", end: float | None = None, seed: int = 0) -> Path:
     """Writes a Pocket TTS of frames of 16 samples, 25 a second, with a processor, its codec and two voices.
 
     The `kind` GradiumPhononTTS has voice vectors wider than its latents. Skips the test if transformers does not know
-    the model. `end` is the bias of the logit that ends the sentence.
+    the model. `end` is the bias of the logit that ends the sentence; None lets it end soon.
     """
     phonon = kind == "GradiumPhononTTS"
+    if end is None:
+        end = -4.0 if phonon else -4.05
     if find_spec("transformers.models.pocket_tts") is None:
         pytest.skip("of a later version of transformers")
     library: Any = importlib.import_module("transformers")

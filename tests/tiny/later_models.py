@@ -11,6 +11,7 @@ from transformers.models.auto.processing_auto import processor_class_from_name
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
+from tests.made_once import written_once
 from tests.tiny.language_models import END_ID
 from tests.tiny.multimodal_models import extended, random_model
 
@@ -92,6 +93,7 @@ def _template(image: str, sound: str) -> str:
     )
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     model = random_model(_config(name))

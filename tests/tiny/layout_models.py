@@ -10,6 +10,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
+from tests.made_once import written_once
 from tests.tiny.language_models import END_ID
 from tests.tiny.multimodal_models import extended, random_model
 
@@ -180,6 +181,7 @@ def processor(name: str) -> Any:
     )
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     model = random_model(_config(name))

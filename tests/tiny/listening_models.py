@@ -12,6 +12,8 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from tests.made_once import written_once
+
 SECONDS = 4
 """Length of the model's window, in place of Whisper's 30 s."""
 CONTEXT = 40
@@ -34,6 +36,7 @@ def listening_tokenizer() -> WhisperTokenizer:
     return tokenizer
 
 
+@written_once
 def write_listening_model(
     folder: Path, *, seed: int = 0, languages: bool = True, aligned: bool = True, **more: Any
 ) -> Path:

@@ -31,6 +31,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from services.engine.multimodal.processor_class import without_video
+from tests.made_once import written_once
 from tests.tiny import language_models
 from tests.tiny.language_models import END_ID
 from tests.tiny.media_readers import PINPOINTS, READERS
@@ -239,6 +240,7 @@ def processor(name: str) -> Any:
     return kind(READERS[name](), tokenizer(name), chat_template=template(name), **own.get(name, {}))
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str, *, seed: int = 0, **generation: object) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     model = random_model((CONFIGS | OTHER_PROMPTS)[name](), seed)

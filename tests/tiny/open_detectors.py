@@ -24,6 +24,8 @@ from transformers import (
     SwinConfig,
 )
 
+from tests.made_once import written_once
+
 LABEL_TOKENS = 16
 """Longest label of OWL-ViT in tokens, special ones included."""
 
@@ -112,6 +114,7 @@ _MAKERS: dict[str, Callable[[], tuple[PretrainedConfig, Any]]] = {
 }  # fmt: skip
 
 
+@written_once
 def write_open_detector(folder: Path, name: str, *, seed: int = 0) -> Path:
     """Writes a random model of the architecture `name` with its processor."""
     config, processor = _MAKERS[name]()

@@ -15,6 +15,7 @@ from transformers import (
     ViltForQuestionAnswering,
 )
 
+from tests.made_once import written_once
 from tests.tiny.encoders import bytelevel, wordpiece
 from tests.tiny.vision_models import processor_class, stir
 
@@ -30,6 +31,7 @@ _LAYERS: dict[str, Any] = {
 }
 
 
+@written_once
 def write_page_model(folder: Path, name: str) -> Path:
     """Writes a random LayoutLMv3 or LayoutLM (`layoutlm`, or `layoutlm-bytes` with RoBERTa's byte-level tokens)."""
     torch.manual_seed(0)
@@ -48,6 +50,7 @@ def write_page_model(folder: Path, name: str) -> Path:
     return _save(folder, model, tokenizer)
 
 
+@written_once
 def write_vilt(folder: Path) -> Path:
     """Writes a random ViLT whose classes are ANSWERS."""
     torch.manual_seed(0)

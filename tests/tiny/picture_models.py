@@ -29,7 +29,7 @@ from transformers import (
     ViTConfig,
 )
 
-from tests.made_once import made_once
+from tests.made_once import made_once, written_once
 from tests.tiny.encoders import bytelevel, wordpiece
 from tests.tiny.vision_models import processor_class, stir
 
@@ -150,6 +150,7 @@ _MAKERS: dict[str, Callable[[], Made]] = {
 }
 
 
+@written_once
 def write_picture_model(folder: Path, name: str) -> Path:
     """Writes a random model of kind `name`, with the font that Pix2Struct needs to render questions above images."""
     torch.manual_seed(3)

@@ -21,6 +21,7 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from tests.made_once import written_once
 from tests.tiny.audio_models import PIECES
 
 _PAD, _BEGIN, _END = 0, 1, 2
@@ -146,6 +147,7 @@ _TEMPLATE = (
 _LANGUAGES = {"eng": "__eng__", "deu": "__deu__"}
 
 
+@written_once
 def write_scribe(folder: Path, kind: str) -> Path:
     """Writes a random model that writes what it hears, its extractor and its tokenizer."""
     tokenizer = scribe_tokenizer((*_LANGUAGES.values(), *_PROMPT))

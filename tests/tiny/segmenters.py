@@ -40,6 +40,7 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
 from services.engine.images.processor import show_image_processors
+from tests.made_once import written_once
 from tests.tiny.open_detectors import bert_tokenizer
 
 LABELS = ["sky", "grass", "cat", "cup", "tree"]
@@ -217,6 +218,7 @@ _MAKERS: dict[str, Callable[[Path], Made]] = {
 }  # fmt: skip
 
 
+@written_once
 def write_segmenter(folder: Path, name: str, *, seed: int = 0, noise: float = 0.2) -> Path:
     """Writes a random model of the architecture `name` with its processor."""
     auto_class, config, processor = _MAKERS[name](folder)

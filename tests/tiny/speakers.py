@@ -27,6 +27,7 @@ from transformers import (
     VitsTokenizer,
 )
 
+from tests.made_once import written_once
 from tests.tiny.language_models import tokenizer
 
 LETTERS = "kabcdefghijlmnopqrstuvwxyz '"
@@ -42,6 +43,7 @@ _HIFIGAN: dict[str, Any] = {
 }
 
 
+@written_once
 def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes: Any) -> Path:
     """Writes a VITS with a sample rate of 8000 Hz and frames of 16 samples."""
     config: dict[str, Any] = {
@@ -80,6 +82,7 @@ def write_vits(folder: Path, *, seed: int = 0, language: str = "eng", **changes:
     return folder
 
 
+@written_once
 def write_speecht5(
     folder: Path, *, seed: int = 0, vocoder: str = "vocoder", stop_bias: float = -4.0, **changes: Any
 ) -> Path:
@@ -118,6 +121,7 @@ def write_speecht5(
     return folder
 
 
+@written_once
 def write_musicgen(
     folder: Path, *, channels: int = 1, new_tokens: int = 40, melody: bool = False, seed: int = 0
 ) -> Path:

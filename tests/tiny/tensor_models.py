@@ -15,6 +15,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from services.engine.images.processor import show_image_processors
 from services.engine.multimodal.processor_class import without_video
+from tests.made_once import written_once
 from tests.tiny.language_models import END_ID
 from tests.tiny.multimodal_models import extended, random_model
 
@@ -186,6 +187,7 @@ def _template(name: str) -> str:
     )
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     model = random_model(CONFIGS[name]())

@@ -8,6 +8,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 from transformers.models.auto.processing_auto import processor_class_from_name
 
+from tests.made_once import written_once
 from tests.tiny.language_models import END_ID
 from tests.tiny.multimodal_models import extended, random_model
 
@@ -56,6 +57,7 @@ def processor(name: str) -> Any:
     return made
 
 
+@written_once
 def write_checkpoint(folder: Path, name: str) -> Path:
     """Writes the random model `name` with its processor to `folder` and returns it."""
     tokenizer = _tokenizer(name)

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForRNNT, AutoModelForTDT, ParakeetFeatureExtractor
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from tests.made_once import written_once
 from tests.sounds import sound
 from tests.tiny.audio_models import RATE, piece_tokenizer
 from tests.tiny.vision_models import stir
@@ -21,6 +22,7 @@ _MORE: dict[str, dict[str, Any]] = {
 }
 
 
+@written_once
 def write_transducer(folder: Path, kind: str) -> Path:
     """Writes a random transducer with its feature extractor and its tokenizer."""
     tokenizer = piece_tokenizer()

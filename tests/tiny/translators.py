@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
+from tests.made_once import written_once
 from tests.tiny.language_models import CONTEXT, random_model, tokenizer
 
 SENTENCES = [
@@ -62,6 +63,7 @@ def _write(folder: Path, config: Any, tokenizer: Any, **generation: Any) -> Path
     return folder
 
 
+@written_once
 def write_m2m(folder: Path) -> Path:
     """Writes an M2M100: a hundred languages, selected by language tokens."""
     folder.mkdir(exist_ok=True)
@@ -72,6 +74,7 @@ def write_m2m(folder: Path) -> Path:
     return _write(folder, M2M100Config(**_shape(size)), made)
 
 
+@written_once
 def write_nllb(folder: Path) -> Path:
     """Writes an NLLB, whose language codes include the script."""
     folder.mkdir(exist_ok=True)
@@ -82,6 +85,7 @@ def write_nllb(folder: Path) -> Path:
     return _write(folder, M2M100Config(**_shape(len(made))), made)
 
 
+@written_once
 def write_marian(folder: Path, *targets: str) -> Path:
     """Writes a Marian from English into German, or into several languages selected by prefixes."""
     folder.mkdir(exist_ok=True)
@@ -95,6 +99,7 @@ def write_marian(folder: Path, *targets: str) -> Path:
     return _write(folder, MarianConfig(**_shape(len(vocabulary)) | {"decoder_start_token_id": 1}), made)
 
 
+@written_once
 def write_t5(folder: Path) -> Path:
     """Writes a T5 whose `task_specific_params` name tasks with their prefixes and parameters."""
     config = T5Config(

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
 
 from services.engine.images.processor import show_image_processors
+from tests.made_once import written_once
 
 SIDE = 32
 """Height and width of the images that most models read."""
@@ -119,6 +120,7 @@ def processor_class(name: str) -> Any:
     return found
 
 
+@written_once
 def write_vision_model(folder: Path, name: str, auto_class: Any, *, seed: int = 0, **config: Any) -> Path:
     """Writes a random model of the architecture `name` with the head of `auto_class`, and its processor."""
     processor, settings, make_config = _MAKERS[name]

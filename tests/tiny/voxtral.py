@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import GenerationConfig, VoxtralConfig, WhisperFeatureExtractor
 
+from tests.made_once import written_once
 from tests.tiny.multimodal_models import random_model
 
 MELS = 16
@@ -43,6 +44,7 @@ def write_tekken(folder: Path, **streaming: int) -> None:
     (folder / "tekken.json").write_text(json.dumps(told))
 
 
+@written_once
 def write_checkpoint(folder: Path) -> Path:
     """Writes the model, its tokenizer and its feature extractor to `folder` and returns it."""
     layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}

@@ -12,9 +12,9 @@ def llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_checkpoint(tmp_path_factory.mktemp("llava"), "llava")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def llava(llava_folder: Path) -> Iterator[Rig]:
-    """A fresh one, as its engine keeps what it has seen."""
+    """Its engine keeps what it has seen: each test shows images of its own."""
     rig = Rig.start(llava_folder, "llava", max_sequences=6, prefill_tokens=23)
     yield rig
     rig.built.engine.close()

@@ -48,12 +48,12 @@ async def test_a_medium_that_cannot_be_encoded_ends_its_own_requests_only(
 
 
 async def test_who_leaves_before_the_image_was_encoded_frees_the_place(llava: Rig) -> None:
-    prompt = llava.compose(tiny.picture(1))
+    prompt = llava.compose(tiny.picture(21))
     asked = request(prompt.token_ids, media=prompt.media)
     streams = [llava.built.engine.submit(asked, *outputs_of(asked)) for _ in range(3)]
     for stream in streams:
         stream.cancel()
-    assert (await llava.run(tiny.picture(2), "?", max_new_tokens=4)).ids
+    assert (await llava.run(tiny.picture(22), "?", max_new_tokens=4)).ids
     assert llava.built.engine.admission.requests == 0
 
 
@@ -95,10 +95,11 @@ def test_what_only_the_template_puts_together_is_text(tmp_path: Path, name: str,
     assert loaded.tokenizer.convert_tokens_to_ids("".join(halves)) not in prompt.token_ids
 
 
-def test_a_template_of_text_alone_is_given_text(llava: Rig) -> None:
+def test_a_template_of_text_alone_is_given_text(llava: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     known = llava.compose("Look: ", tiny.picture(1), "!")
     tokenizer = llava.loaded.tokenizer
-    tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end>{% endfor %}<|assistant|>"
+    template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end>{% endfor %}<|assistant|>"
+    monkeypatch.setattr(tokenizer, "chat_template", template)
     assert llava.loaded.media is not None
     composer = PromptComposer(llava.loaded.media, PromptEncoder(tokenizer, 500), llava.loaded.model)
     assert known.media is not None

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +24,34 @@ from tests.tiny.adapters import pair, write_adapter
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-async def test_what_a_processor_writes_besides_is_written_too(tmp_path: Path) -> None:
-    rig = Rig.start(tiny.write_checkpoint(tmp_path, "paligemma"), "paligemma")
-    try:
-        first, second, *_ = shown("paligemma")
-        for turn in [(first, "What is this?"), ("Both ", first, second, " say")]:
-            assert (await rig.run(*turn, max_new_tokens=8)).ids == rig.own.generate(*turn, count=8)
-        with pytest.raises(ValueError, match="`images` are expected"):
-            rig.own.generate("Only words.")
-        with pytest.raises(InvalidArgument, match="shows no image, and this model reads no text without one"):
-            rig.compose("Only words.")
-    finally:
-        rig.built.engine.close()
+@pytest.fixture(scope="module")
+def paligemma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    rig = Rig.start(tiny.write_checkpoint(tmp_path_factory.mktemp("paligemma"), "paligemma"), "paligemma")
+    yield rig
+    rig.built.engine.close()
 
 
-async def test_a_turn_needs_no_template(tmp_path: Path) -> None:
-    rig = Rig.start(tiny.write_checkpoint(tmp_path, "paligemma"), "paligemma")
-    try:
-        turn = (shown("paligemma")[0], "caption en")
-        own = rig.own.generate(*turn, count=8, template="{{ '<image>' + messages[0].content[1].text }}")
-        assert (await rig.run(*turn, max_new_tokens=8)).ids != own
-        rig.loaded.tokenizer.chat_template = rig.loaded.media._processor.chat_template = None
-        assert (await rig.run(*turn, max_new_tokens=8)).ids == own
-        two = [{"role": role, "content": [{"type": "text", "text": "Hello"}]} for role in ("user", "assistant")]
-        with pytest.raises(InvalidArgument, match="no chat template"):
-            rig.composer.compose(Chat(two, tools=[], continue_last=False), [])
-    finally:
-        rig.built.engine.close()
+async def test_what_a_processor_writes_besides_is_written_too(paligemma: Rig) -> None:
+    first, second, *_ = shown("paligemma")
+    for turn in [(first, "What is this?"), ("Both ", first, second, " say")]:
+        assert (await paligemma.run(*turn, max_new_tokens=8)).ids == paligemma.own.generate(*turn, count=8)
+    with pytest.raises(ValueError, match="`images` are expected"):
+        paligemma.own.generate("Only words.")
+    with pytest.raises(InvalidArgument, match="shows no image, and this model reads no text without one"):
+        paligemma.compose("Only words.")
+
+
+async def test_a_turn_needs_no_template(paligemma: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = (shown("paligemma")[0], "caption en")
+    own = paligemma.own.generate(*turn, count=8, template="{{ '<image>' + messages[0].content[1].text }}")
+    assert (await paligemma.run(*turn, max_new_tokens=8)).ids != own
+    assert paligemma.loaded.media is not None
+    for each in (paligemma.loaded.tokenizer, paligemma.loaded.media._processor):
+        monkeypatch.setattr(each, "chat_template", None)
+    assert (await paligemma.run(*turn, max_new_tokens=8)).ids == own
+    two = [{"role": role, "content": [{"type": "text", "text": "Hello"}]} for role in ("user", "assistant")]
+    with pytest.raises(InvalidArgument, match="no chat template"):
+        paligemma.composer.compose(Chat(two, tools=[], continue_last=False), [])
 
 
 async def test_images_share_the_edges_that_touch(tmp_path: Path) -> None:

@@ -44,11 +44,11 @@ class Own:
 
 
 def test_it_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path: Path) -> None:
-    folder = write_higgs(tmp_path)
+    folder = write_higgs(tmp_path, new_tokens=70)
     speaker, own = loaded(folder), Own(folder)
-    pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 2)
-    assert_same(pieces, own(2, "hi there"), 4)
-    assert len(like.codes) < 297, "it did not end by itself"
+    pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 4)
+    assert_same(pieces, own(4, "hi there"), 2)
+    assert len(like.codes) < 67, "it did not end by itself"
     pieces, still = spoken(speaker, speaker.read("more"), Manner(like=like), 8)
     assert_same(pieces, after := own(8, "more", "hi there", like.codes), 1)
     assert still is like

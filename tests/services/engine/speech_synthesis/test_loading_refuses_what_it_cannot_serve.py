@@ -21,6 +21,7 @@ from transformers import (
 
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.speech_synthesis import loading
+from services.engine.speech_synthesis.bark import Bark
 from services.engine.speech_synthesis.higgs import Higgs
 from services.engine.speech_synthesis.loading import SpeakerParts, load_speaker, try_out
 from services.speech.task import SpeechTask, choose_task
@@ -40,6 +41,12 @@ def refusal(folder: Path, parts: SpeakerParts = ALONE) -> str:
 
 def change(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.fixture(scope="module")
+def bark_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model that reads any of the voices beside it."""
+    return load_speaker(Checkpoint(str(write_bark(tmp_path_factory.mktemp("bark"))), CPU), ALONE).model
 
 
 def test_a_vocoder_is_found_by_name_or_in_the_models_folder(tmp_path: Path) -> None:
@@ -78,14 +85,17 @@ def test_voices_must_fit_the_model(tmp_path: Path) -> None:
         np.zeros((2, 0), int),
     ],
 )
-def test_voices_of_bark_are_numbers_of_its_codes(tmp_path: Path, numbers: "np.ndarray[Any, Any]") -> None:
-    folder = write_bark(tmp_path)
-    np.save(folder / "anna_coarse.npy", numbers, allow_pickle=True)
-    assert refusal(folder).endswith("anna_coarse.npy is no part of a voice of this model.")
+def test_voices_of_bark_are_numbers_of_its_codes(
+    bark_model: Any, tmp_path: Path, numbers: "np.ndarray[Any, Any]"
+) -> None:
+    path = write_bark(tmp_path) / "anna_coarse.npy"
+    np.save(path, numbers, allow_pickle=True)
+    with pytest.raises(ModelRefused, match=rf"{path} is no part of a voice of this model\.$"):
+        Bark(bark_model, None, Checkpoint(str(tmp_path), CPU))
 
 
 @pytest.mark.parametrize("held", [b"", b"PK\x03\x04", b"\x93NUMPY\1\0", "npz", "larger"])
-def test_damaged_voices_of_bark(tmp_path: Path, held: bytes | str) -> None:
+def test_damaged_voices_of_bark(bark_model: Any, tmp_path: Path, held: bytes | str) -> None:
     path = write_bark(tmp_path) / "anna_semantic.npy"
     with path.open("wb") as file:
         if held == "npz":
@@ -94,7 +104,8 @@ def test_damaged_voices_of_bark(tmp_path: Path, held: bytes | str) -> None:
             np.lib.format.write_array_header_1_0(file, {"descr": "<i8", "fortran_order": False, "shape": (10**13,)})
         else:
             file.write(bytes(held))
-    assert refusal(tmp_path).endswith("anna_semantic.npy is no part of a voice of this model.")
+    with pytest.raises(ModelRefused, match=rf"{path} is no part of a voice of this model\.$"):
+        Bark(bark_model, None, Checkpoint(str(tmp_path), CPU))
 
 
 @pytest.mark.parametrize("write", [write_bark, write_csm, write_dia, write_higgs, write_musicgen])

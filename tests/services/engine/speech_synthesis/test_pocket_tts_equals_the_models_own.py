@@ -31,18 +31,24 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-@torch.inference_mode()
-def own(folder: Path, seed: int, text: str, voice: str) -> Tensor:
-    library: Any = importlib.import_module("transformers")
-    model = library.AutoModelForTextToWaveform.from_pretrained(folder).eval()
-    processor = library.PocketTTSProcessor.from_pretrained(folder)
-    chat = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": text}]}]
-    written = processor.tokenizer.apply_chat_template(chat, tokenize=False)
-    told = load_file(folder / VOICES)[voice]
-    inputs = processor(text=[written], audio_prompt_latents=[told], return_tensors="pt", add_special_tokens=False)
-    torch.manual_seed(seed)
-    made = model.generate(**inputs)
-    return processor.decode(made.audio_latents, made.audio_latents_mask)[0]
+class Own:
+    """The library's own processor and `generate`, called by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        library: Any = importlib.import_module("transformers")
+        self._model = library.AutoModelForTextToWaveform.from_pretrained(folder).eval()
+        self._processor = library.PocketTTSProcessor.from_pretrained(folder)
+        self._voices = load_file(folder / VOICES)
+
+    @torch.inference_mode()
+    def __call__(self, seed: int, text: str, voice: str) -> Tensor:
+        chat = [{"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": text}]}]
+        read = self._processor
+        written, told = read.tokenizer.apply_chat_template(chat, tokenize=False), self._voices[voice]
+        inputs = read(text=[written], audio_prompt_latents=[told], return_tensors="pt", add_special_tokens=False)
+        torch.manual_seed(seed)
+        made = self._model.generate(**inputs)
+        return read.decode(made.audio_latents, made.audio_latents_mask)[0]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_it_speaks_as_it_draws_in_a_voice_of_the_file(
     assert list(speaker.voices) == ["anna", "bert"]
     manner = Manner(voice=speaker.voices.index(voice))
     pieces, like = spoken(speaker, speaker.read(text), manner, seed)
-    assert_same(pieces, own(folder, seed, text, voice), 2)
+    assert_same(pieces, Own(folder)(seed, text, voice), 2)
     assert like is None
     assert not torch.equal(pieces[0], spoken(speaker, speaker.read(text), Manner(voice=1 - manner.voice), seed)[0][0])
 
@@ -70,7 +76,7 @@ def test_one_that_does_not_end_speaks_as_long_as_the_library_lets_it(tmp_path: P
     folder = write_pocket(tmp_path, end=-9.0)
     speaker = loaded(folder).speaker
     pieces, end = heard(speaker, speaker.read("hi"), Manner(), 3)
-    assert_same(pieces, own(folder, 3, "hi", "anna"), 3)
+    assert_same(pieces, Own(folder)(3, "hi", "anna"), 3)
     assert end.cut
 
 
@@ -121,9 +127,10 @@ def test_voices_that_lie_beside_it_are_read_where_no_file_is_named(tmp_path: Pat
     (shipped / "README.md").write_text("voices")
     speaker = load_speaker(Checkpoint(str(folder), CPU), SpeakerParts()).speaker
     assert list(speaker.voices) == ["anna", "bert"]
+    own = Own(folder)
     for place, name in enumerate(speaker.voices):
         pieces, _ = spoken(speaker, speaker.read("one two"), Manner(voice=place), 1)
-        assert_same(pieces, own(folder, 1, "one two", name), 2)
+        assert_same(pieces, own(1, "one two", name), 2)
     save_file({"own": told["anna"]}, folder / VOICES)
     assert list(loaded(folder).speaker.voices) == ["own"]
 

@@ -81,7 +81,7 @@ def test_speecht5(tmp_path: Path, bias: float, fewest: int) -> None:
     model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     vocoder = SpeechT5HifiGan.from_pretrained(folder / "vocoder").eval()
     speaker = SpeechT5(model, vocoder, tokenizer, {})
-    tokens = speaker.read("the fox")
+    tokens = speaker.read("fox")
     model.config.pad_token_id = tokens[1]  # a letter of the text is none the less read
     torch.manual_seed(7)
     ids = torch.tensor([tokens])
@@ -92,9 +92,7 @@ def test_speecht5(tmp_path: Path, bias: float, fewest: int) -> None:
     assert_same(pieces, expected, fewest)
     assert end.cut == (bias == -4.0)
     named = SpeechT5(model, vocoder, tokenizer, {"anna": [1.0] * WIDTH, "bert": VOICE})
-    assert torch.equal(
-        torch.cat(spoken(named, tokens, Manner(1))), torch.cat(spoken(speaker, tokens, Manner(embedding=VOICE)))
-    )
+    assert torch.equal(torch.cat(spoken(named, tokens, Manner(1))), torch.cat(pieces))
 
 
 def test_reach_is_what_a_frame_depends_on_and_no_more(tmp_path: Path) -> None:
@@ -123,7 +121,7 @@ def test_draws_of_two_sentences_do_not_touch_each_other(tmp_path: Path) -> None:
     model, tokenizer = SpeechT5ForTextToSpeech.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     speaker = SpeechT5(model, SpeechT5HifiGan.from_pretrained(folder / "vocoder").eval(), tokenizer, {})
     manner = Manner(embedding=VOICE)
-    asked = [(speaker.read("the fox"), key_of(3, 0)), (speaker.read("lazy dog"), key_of(3, 1))]
+    asked = [(speaker.read("ox"), key_of(3, 0)), (speaker.read("dog"), key_of(3, 1))]
     alone = [torch.cat(spoken(speaker, tokens, manner, key)) for tokens, key in asked]
     running = [speaker.speak(tokens, manner, Draws(key, CPU)) for tokens, key in asked]
     heard: list[list[Tensor]] = [[], []]
@@ -138,7 +136,7 @@ def test_draws_of_two_sentences_do_not_touch_each_other(tmp_path: Path) -> None:
                     heard[i].append(piece)
     assert all(torch.equal(torch.cat(found), expected) for found, expected in zip(heard, alone, strict=True))
     assert key_of(3, 0) == 3
-    assert not torch.equal(*(torch.cat(spoken(speaker, asked[0][0], manner, key_of(3, i))) for i in (0, 1)))
+    assert not torch.equal(torch.cat(spoken(speaker, asked[0][0], manner, key_of(3, 1))), alone[0])
 
 
 def test_what_cannot_be_said_has_no_tokens(tmp_path: Path) -> None:
@@ -173,7 +171,7 @@ def test_control_tokens_in_a_description_are_text(tmp_path: Path) -> None:
 
 
 def test_musicgen_makes_one_sound_whatever_its_files_say(tmp_path: Path) -> None:
-    folder = write_musicgen(tmp_path)
+    folder = write_musicgen(tmp_path, new_tokens=16)
     own = json.loads((folder / "generation_config.json").read_text())
     sounds: list[Tensor] = []
     for odd in ({}, {"num_return_sequences": 2, "return_dict_in_generate": True}):

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ from tests.tiny.codec_speakers import CSM_LENGTHS, write_bark, write_csm, write_
 
 
 def test_csm_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path: Path) -> None:
-    folder = write_csm(tmp_path)
+    folder = write_csm(tmp_path, new_tokens=24)
     speaker, manner = loaded(folder), Manner(voice=3)
     model, processor = CsmForConditionalGeneration.from_pretrained(folder).eval(), CsmProcessor.from_pretrained(folder)
     torch.manual_seed(7)
@@ -53,7 +54,7 @@ def test_csm_speaks_as_it_draws_and_goes_on_in_the_voice_it_began_with(tmp_path:
 def test_csm_speaks_no_longer_and_no_shorter_than_its_files_say(tmp_path: Path) -> None:
     own = write_csm(tmp_path) / "generation_config.json"
     said = {name: value for name, value in json.loads(own.read_text()).items() if name != "max_new_tokens"}
-    own.write_text(json.dumps(said | {"max_length": 40, "min_new_tokens": 20, "eos_token_id": 3}))
+    own.write_text(json.dumps(said | {"max_length": 24, "min_new_tokens": 12, "eos_token_id": 3}))
     model, processor = (
         CsmForConditionalGeneration.from_pretrained(tmp_path).eval(),
         CsmProcessor.from_pretrained(tmp_path),
@@ -62,11 +63,11 @@ def test_csm_speaks_no_longer_and_no_shorter_than_its_files_say(tmp_path: Path) 
     expected = model.generate(**processor("[0]hi"), output_audio=True)[0]
     speaker = loaded(tmp_path)
     tokens = speaker.read("hi")
-    assert len(expected) == 16 * (40 - len(tokens))
+    assert len(expected) == 16 * (24 - len(tokens))
     pieces, end = heard(speaker, tokens, Manner(voice=0), 7)
     assert_same(pieces, expected, 2)
     assert end.cut
-    assert speaker.most_tokens == 8
+    assert speaker.most_tokens == 4
 
 
 def test_csm_that_ends_at_once_says_nothing(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_csm_that_ends_at_once_says_nothing(tmp_path: Path) -> None:
 
 
 def test_csm_says_a_sentence_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    own = write_csm(tmp_path) / "generation_config.json"
+    own = write_csm(tmp_path, new_tokens=24) / "generation_config.json"
     own.write_text(json.dumps(json.loads(own.read_text()) | {"eos_token_id": 5, "max_length": 300}))
     speaker, library = loaded(tmp_path), logging.getLogger("transformers")
     library.addHandler(caplog.handler)  # transformers' logger may not propagate to the root
@@ -117,7 +118,7 @@ def test_windows_of_mimi_are_the_whole_and_need_all_that_they_are_given_again(tm
 
 
 def test_bark_speaks_in_the_voice_of_a_file_or_in_that_it_began_with(tmp_path: Path) -> None:
-    folder = write_bark(tmp_path)
+    folder = write_bark(tmp_path, new_tokens=24)
     speaker = loaded(folder)
     assert list(speaker.voices) == ["any", "v2/anna"]
     model, processor = BarkModel.from_pretrained(folder).eval(), BarkProcessor.from_pretrained(folder)
@@ -145,7 +146,16 @@ def test_bark_tells_whether_it_came_to_an_end(tmp_path: Path) -> None:
     assert heard(speaker, speaker.read("hi"), Manner(voice=0, like=before), 7) == ([], Spoken(cut=False, like=before))
 
 
-@pytest.mark.parametrize("write", [write_csm, write_bark, write_dia, write_higgs])
+@pytest.mark.parametrize(
+    "write",
+    [
+        partial(write_csm, new_tokens=24),
+        partial(write_bark, new_tokens=16),
+        partial(write_dia, length=60),
+        partial(write_higgs, new_tokens=24),
+    ],
+    ids=["csm", "bark", "dia", "higgs"],
+)
 def test_leaving_ends_their_loops_and_leaves_nothing_behind(
     tmp_path: Path, write: Callable[[Path], Path], loops: Callable[[], int]
 ) -> None:
@@ -167,7 +177,7 @@ def test_leaving_ends_their_loops_and_leaves_nothing_behind(
 def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_dia(tmp_path, loudness=2.0)
+    folder = write_dia(tmp_path, length=120, loudness=1.5)
     speaker = loaded(folder)
     model, processor = DiaForConditionalGeneration.from_pretrained(folder).eval(), DiaProcessor.from_pretrained(folder)
     audio = {"delay_pattern": [0, 2, 3], "eos_token_id": 32, "pad_token_id": 33, "bos_token_id": 34}
@@ -179,7 +189,7 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
             monkeypatch.setattr(processor.audio_tokenizer, "encode", lambda _sound: found)
         inputs = processor(text, audio=heard, audio_kwargs=audio | {"sampling_rate": 800})
         torch.manual_seed(seed)
-        codes = model.generate(**inputs, max_new_tokens=200)
+        codes = model.generate(**inputs, max_new_tokens=60)
         length = (
             None
             if before is None
@@ -187,12 +197,12 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
         )
         return processor.batch_decode(codes, audio_prompt_len=length, audio_kwargs=audio)[0]
 
-    pieces, end = heard(speaker, speaker.read("[S2]hi"), Manner(), 7)
-    assert_same(pieces, first := own(7, "[S2]hi"), 2)
+    pieces, end = heard(speaker, speaker.read("[S2]hi"), Manner(), 13)
+    assert_same(pieces, first := own(13, "[S2]hi"), 2)
     assert len(first) < 400, "it did not end by itself"
     assert not end.cut
     pieces, like = spoken(speaker, speaker.read("hi there"), Manner(), 9)
-    assert_same(pieces, own(9, "[S1]hi there"), 3)
+    assert_same(pieces, own(9, "[S1]hi there"), 2)
     assert like.tag == 1
     pieces, later = spoken(speaker, speaker.read("[S2]yo"), Manner(like=like), 8)
     assert_same(pieces, own(8, "[S1]hi there [S2]yo", like.codes), 2)
@@ -201,14 +211,14 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
 
 
 def test_dia_that_does_not_end_says_all_of_a_text(tmp_path: Path) -> None:
-    speaker = loaded(write_dia(tmp_path))
+    speaker = loaded(write_dia(tmp_path, length=100))
     like = None
     for tokens in (speaker.read("hi"), speaker.read("yo"), speaker.read("no")):
         pieces, end = heard(speaker, tokens, Manner(like=like), 7)
         like = end.like
-        assert len(torch.cat(pieces)) == 8 * 196
+        assert len(torch.cat(pieces)) == 8 * 46
         assert end.cut
-    assert len(like.codes) == 196
+    assert len(like.codes) == 46
 
 
 def test_dia_speaks_control_tokens_in_a_text_but_not_speaker_tags(tmp_path: Path) -> None:
