@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,8 @@ from tests.sounds import sound
 @pytest.mark.parametrize(
     ("error", "told"), [(ValueError("too loud"), Internal), (torch.OutOfMemoryError("full"), DeviceOutOfMemory)]
 )
-async def test_a_failing_step_ends_only_the_utterance_that_fails(
-    tmp_path: Path, error: Exception, told: type[Exception]
-) -> None:
-    model = loaded(tmp_path, "kyutai_speech_to_text", rows=2)
+async def test_a_failing_step_ends_only_the_utterance_that_fails(error: Exception, told: type[Exception]) -> None:
+    model = loaded("kyutai_speech_to_text", rows=2)
     samples, own, together, gate = sound(1, rate=model.rate), model.step, list[int](), threading.Event()
 
     def step(tracks: Sequence[Any]) -> list[Written]:
@@ -51,8 +48,8 @@ async def test_a_failing_step_ends_only_the_utterance_that_fails(
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.inference_mode()
-def test_a_step_that_raises_takes_nobody_further(tmp_path: Path, kind: str) -> None:
-    model: Any = loaded(tmp_path, kind, rows=2)
+def test_a_step_that_raises_takes_nobody_further(kind: str) -> None:
+    model: Any = loaded(kind, rows=2)
     samples, head, calls = sound(1, rate=model.rate), model._model.lm_head, list[int]()
 
     def begun(row: int) -> Any:
@@ -80,8 +77,8 @@ def test_a_step_that_raises_takes_nobody_further(tmp_path: Path, kind: str) -> N
 
 
 @torch.inference_mode()
-def test_after_a_codec_failure_an_utterance_cannot_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model: Any = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+def test_after_a_codec_failure_an_utterance_cannot_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = loaded("kyutai_speech_to_text", rows=1)
     track = model.track(0, [])
     track.push(sound(1, rate=model.rate))
     model.step([track])
@@ -92,8 +89,8 @@ def test_after_a_codec_failure_an_utterance_cannot_go_on(tmp_path: Path, monkeyp
         model.step([track])
 
 
-async def test_an_utterance_with_nan_ends_alone_and_leaves_a_clean_row(tmp_path: Path) -> None:
-    model = loaded(tmp_path, "voxtral_realtime", rows=2)
+async def test_an_utterance_with_nan_ends_alone_and_leaves_a_clean_row() -> None:
+    model = loaded("voxtral_realtime", rows=2)
     good, other = (sound(1, seed, rate=model.rate) for seed in (1, 2))
     async with running(model) as engine:
         wanted = [await whole(engine, samples) for samples in (good, other)]
@@ -104,8 +101,8 @@ async def test_an_utterance_with_nan_ends_alone_and_leaves_a_clean_row(tmp_path:
     assert [found[1], *again] == [wanted[0], *wanted]
 
 
-async def test_a_failing_row_ends_the_waiting_utterance_and_a_broken_device_the_engine(tmp_path: Path) -> None:
-    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+async def test_a_failing_row_ends_the_waiting_utterance_and_a_broken_device_the_engine() -> None:
+    model = loaded("kyutai_speech_to_text", rows=1)
     samples, own, failing = sound(1, rate=model.rate), model.track, list[Exception]()
     errors = [ValueError("no"), torch.AcceleratorError("CUDA error: an illegal memory access was encountered")]
 

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,10 +20,8 @@ from tests.waiting import until
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_an_idle_utterance_loses_its_row_and_resumes_later(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = loaded(tmp_path, kind, rows=1)
+async def test_an_idle_utterance_loses_its_row_and_resumes_later(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loaded(kind, rows=1)
     first, other = (sound(2, seed, rate=model.rate) for seed in (1, 2))
     async with running(model) as engine:
         wanted = [await whole(engine, samples) for samples in (first, other)]
@@ -40,10 +37,8 @@ async def test_an_idle_utterance_loses_its_row_and_resumes_later(
     assert 0 < before < len(wanted[0])
 
 
-async def test_an_utterance_slower_than_real_time_loses_its_row_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+async def test_an_utterance_slower_than_real_time_loses_its_row_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loaded("kyutai_speech_to_text", rows=1)
     samples, now = sound(1, rate=model.rate), [1000.0]
     monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     async with running(model) as engine:
@@ -59,8 +54,8 @@ async def test_an_utterance_slower_than_real_time_loses_its_row_too(
         assert await tokens(other) == wanted
 
 
-async def test_a_waiting_utterance_ends_at_its_deadline_and_a_cancelled_one_frees_its_row(tmp_path: Path) -> None:
-    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+async def test_a_waiting_utterance_ends_at_its_deadline_and_a_cancelled_one_frees_its_row() -> None:
+    model = loaded("kyutai_speech_to_text", rows=1)
     samples = sound(1, rate=model.rate)
     async with running(model) as engine:
         holding = engine.follow(None, Work())
@@ -75,8 +70,8 @@ async def test_a_waiting_utterance_ends_at_its_deadline_and_a_cancelled_one_free
         assert engine.live.requests == 0
 
 
-async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew(tmp_path: Path) -> None:
-    model = loaded(tmp_path, "kyutai_speech_to_text", rows=1)
+async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew() -> None:
+    model = loaded("kyutai_speech_to_text", rows=1)
     samples, own, taken, gate = sound(1, rate=model.rate), model.step, list[Any](), threading.Semaphore(3)
 
     def step(tracks: Sequence[Any]) -> list[Written]:
@@ -105,8 +100,8 @@ async def test_live_speech_takes_the_row_of_a_recording_which_begins_anew(tmp_pa
     assert told.samples[0].value == 3 * count, "what is written again is counted once"
 
 
-async def test_waiting_counts_include_live_recorded_and_displaced_utterances(tmp_path: Path) -> None:
-    model, registry = loaded(tmp_path, "kyutai_speech_to_text", rows=1), CollectorRegistry()
+async def test_waiting_counts_include_live_recorded_and_displaced_utterances() -> None:
+    model, registry = loaded("kyutai_speech_to_text", rows=1), CollectorRegistry()
     samples, own, gate = sound(1, rate=model.rate), model.step, threading.Semaphore(3)
 
     def step(tracks: Sequence[Any]) -> list[Written]:
@@ -134,8 +129,8 @@ async def test_waiting_counts_include_live_recorded_and_displaced_utterances(tmp
         assert (waiting("requests"), waiting("tokens")) == (0, 0)
 
 
-async def test_steps_take_rows_in_their_order_so_that_those_that_adjoin_are_not_copied(tmp_path: Path) -> None:
-    model = loaded(tmp_path, "kyutai_speech_to_text", rows=2)
+async def test_steps_take_rows_in_their_order_so_that_those_that_adjoin_are_not_copied() -> None:
+    model = loaded("kyutai_speech_to_text", rows=2)
     samples, own, seen, gate = sound(1, rate=model.rate), model.step, list[list[int]](), threading.Event()
 
     def step(tracks: Sequence[Any]) -> list[Written]:

@@ -207,7 +207,7 @@ def test_dia_speaks_as_it_draws_and_goes_on_in_the_voices_it_began_with(
     pieces, later = spoken(speaker, speaker.read("[S2]yo"), Manner(like=like), 8)
     assert_same(pieces, own(8, "[S1]hi there [S2]yo", like.codes), 2)
     pieces, _ = spoken(speaker, speaker.read("yo"), Manner(like=later), 11)
-    assert_same(pieces, own(11, "[S1]hi there [S2]yo", like.codes), 2)
+    assert_same(pieces, own(11, "[S1]hi there [S2]yo", like.codes), 1)
 
 
 def test_dia_that_does_not_end_says_all_of_a_text(tmp_path: Path) -> None:
