@@ -18,6 +18,7 @@ from services.engine.multimodal.media_cache import MediaCache
 from services.engine.pictures.families import Blip, EncoderDecoder
 from services.engine.pictures.loading import load_picture_model
 from services.engine.pictures.reader import PictureReader
+from tests.drawn import drawn
 from tests.services.engine.media.pictures import encoded, noise
 from tests.tiny.picture_models import CONTEXT, write_picture_model
 from tests.tiny.vision_models import processor_class
@@ -35,7 +36,7 @@ def built(folder: Path, name: str) -> tuple[LoadedModel, BuiltEngine]:
     return loaded, build_engine(loaded, settings, EngineMetrics(CollectorRegistry()))
 
 
-@pytest.mark.parametrize("name", SERIAL)
+@pytest.mark.parametrize("name", drawn([*SERIAL], 4))
 def test_every_kind_is_run_as_it_can_be(tmp_path: Path, name: str) -> None:
     loaded, engine = built(tmp_path, name)
     assert engine.serial == SERIAL[name], engine.reason
