@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModel
 
-from services.engine.checkpoint import ModelRefused
+from services.engine.checkpoint import Checkpoint, ModelRefused
+from services.engine.encoders.acceleration import accelerate
+from services.engine.encoders.loading import load_text_encoder
 from services.engine.loading import load_language_model
 from tests.services.bench import real_bench
+from tests.tiny.encoders import write_encoder
 from tests.tiny.language_models import write_checkpoint
 
 CPU = torch.device("cpu")
@@ -34,6 +38,21 @@ async def test_quantized_weights_are_smaller_and_the_engine_equals_generate(kind
     loaded.model.set_attn_implementation("eager")
     own = loaded.model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0, len(prompt) :]
     assert result.ids == own.tolist()
+
+
+@torch.inference_mode()
+def test_vectors_stay_within_2_percent_and_neighbours_change_nothing(tmp_path: Path) -> None:
+    """Activations are quantized row by row."""
+    folder = write_encoder(tmp_path / "bert", "bert", AutoModel)
+    checkpoint = Checkpoint(str(folder), CPU, dtype="float32", quantization="bitsandbytes-int8")
+    loaded = load_text_encoder(checkpoint, AutoModel)
+    accelerate(loaded)
+    ids = torch.randint(5, 90, (3, 12))
+    own = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()(ids).last_hidden_state
+    found = loaded.model(ids).last_hidden_state
+    assert loaded.quantization == "bitsandbytes-int8"
+    assert 0 < (found - own).norm() / own.norm() < 0.02
+    assert torch.equal(loaded.model(ids[:1]).last_hidden_state[0], found[0])
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])

@@ -14,7 +14,7 @@ LLAVA = tiny.CONFIGS["llava"]
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 12}
 
 
-@pytest.fixture(scope="module", params=drawn([*tiny.CONFIGS], 3))
+@pytest.fixture(scope="module", params=drawn([*tiny.CONFIGS], 2))
 def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tiny.write_checkpoint(tmp_path_factory.mktemp(request.param), request.param)
     rig = Rig.start(folder, request.param, max_sequences=6, prefill_tokens=23)
