@@ -4,8 +4,11 @@ Of KEDA, cert-manager and the Prometheus operator there are models made from the
 and of Envoy Gateway are small enough to be written down here, as far as they are used.
 """
 
+import functools
 import importlib
+import importlib.util
 import json
+import sys
 from typing import Any
 
 import jsonschema
@@ -20,7 +23,7 @@ MODULES: dict[tuple[str, str], str] = {
     ("monitoring.coreos.com/v1", "PodMonitor"): "prometheus_operator.v1",
     ("monitoring.coreos.com/v1", "PrometheusRule"): "prometheus_operator.v1",
 }
-"""Where in cloudcoil's models; imported when asked for, as some take seconds."""
+"""Where in cloudcoil's models."""
 
 
 def _object(required: str, **properties: Any) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def complaint(manifest: Manifest) -> str:
     if key in SCHEMAS:
         errors = jsonschema.Draft202012Validator(SCHEMAS[key]).iter_errors(manifest["spec"])
         return "; ".join(f"{error.json_path}: {error.message}" for error in errors)
-    model: type[pydantic.BaseModel] = getattr(importlib.import_module(f"cloudcoil.models.{MODULES[key]}"), key[1])
+    model: type[pydantic.BaseModel] = getattr(_module(*MODULES[key].split(".")), key[1])
     try:
         read = model.model_validate(manifest)
     except pydantic.ValidationError as error:
@@ -95,6 +98,16 @@ def complaint(manifest: Manifest) -> str:
     # The models drop what they do not know.
     kept = json.loads(read.model_dump_json(by_alias=True, exclude_unset=True))
     return ", ".join(_lost(manifest["spec"], kept["spec"], "spec"))
+
+
+@functools.cache
+def _module(package: str, version: str) -> Any:
+    """Imports one version of a package's models, which takes seconds, and not the others, which take as many again."""
+    name = f"cloudcoil.models.{package}"
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    sys.modules.setdefault(name, importlib.util.module_from_spec(spec))  # its own code would import them all
+    return importlib.import_module(f"{name}.{version}")
 
 
 def _lost(given: Any, kept: Any, path: str) -> list[str]:
