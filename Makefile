@@ -20,16 +20,21 @@ help: ## Lists the targets.
 
 setup: $(READY) ## Creates the environment in .venv; every other target does so itself.
 
-# torch first and pinned, so that nothing else chooses another build of it. All cores compile, where pip uses one; what
-# does not compile is templates that some packages hold, and a quarter is left out that nobody imports.
+# torch first and pinned, so that nothing else chooses another build of it. All cores compile, where pip uses one, and
+# torch while the rest is fetched. What does not compile is templates that some packages hold; what nobody imports, or
+# only a part of (each process compiles the models it loads), is left out.
+UNCOMPILED := /tests?/|/kubernetes/aio/|/transformers/models/|/pygments/lexers/|/torch/testing/|/pip/|/setuptools/
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '$(UNCOMPILED)' $(VENV)/lib
+
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sensorium needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@echo "Creating the environment in $(VENV): about two minutes, most of them downloads."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --no-compile torch==2.13.0
-	$(BIN)/pip install --disable-pip-version-check --no-compile --editable '.[dev]'
-	@echo "Compiling what was installed, in half a minute."
-	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/|/kubernetes/aio/' $(VENV)/lib || true
+	@$(COMPILE) & \
+	$(BIN)/pip install --disable-pip-version-check --no-compile --editable '.[dev]' && wait
+	@echo "Compiling what was installed."
+	@$(COMPILE) || true
 	@touch $@
 
 tools: ## Fetches what is not on PyPI into .tools: prometheus, promtool.

@@ -36,7 +36,7 @@ class Replica:
     _at: float = 0.0
     _running: list[tuple[float, int, Arrival]] = field(default_factory=list)
     _waiting: deque[Arrival] = field(default_factory=deque)
-    _order: itertools.count[int] = field(default_factory=itertools.count)
+    _order: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @property
     def in_flight(self) -> int:
