@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,8 @@ NAMES = ("part", "", "large", "root", "wide", "", "large")
 LENGTHS = (5, 24, 100, 9, 13, 40, 1)
 PROMPTS = [torch.randint(320, (n,), generator=torch.Generator().manual_seed(n)).tolist() for n in LENGTHS]
 SCORED = (0, 3, 90, 0, 0, 39, 0)
+Models = Callable[[str], Adapted]
+Expected = Callable[[str], Tensor]
 libraries = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES.keys())
 
 
@@ -47,14 +50,33 @@ def known_to_pay(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "linear_pays", dict.fromkeys(library.linear_pays, True))
 
 
-def adapted_models(folder: Path, model: str) -> Adapted:
-    """Returns models with one more adapter, whose rank needs several panels of the library."""
-    known = adapted(folder, model)
-    plain: Any = known.own[""]
-    known.places["large"] = str(write_adapter(folder / "large", known.base, factors(plain, *LAYERS, rank=36), r=36))
-    known.own["large"] = AutoModelForCausalLM.from_pretrained(known.base, dtype=torch.float32).eval()
-    add_beside(known.own["large"], folder / "large", {"": 6 / 36})
-    return known
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Returns models with one more adapter, whose rank needs several panels of the library; each is written once."""
+
+    @cache
+    def made(model: str) -> Adapted:
+        folder = tmp_path_factory.mktemp(model)
+        known = adapted(folder, model)
+        plain: Any = known.own[""]
+        known.places["large"] = str(write_adapter(folder / "large", known.base, factors(plain, *LAYERS, rank=36), r=36))
+        known.own["large"] = AutoModelForCausalLM.from_pretrained(known.base, dtype=torch.float32).eval()
+        add_beside(known.own["large"], folder / "large", {"": 6 / 36})
+        return known
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(models: Models) -> Expected:
+    """Returns the logits of the rows, as the reference models compute them."""
+
+    @cache
+    def computed(model: str) -> Tensor:
+        logits = [models(model).logits(name, prompt) for name, prompt in zip(NAMES, PROMPTS, strict=True)]
+        return torch.cat([torch.cat([own[:scored], own[-1:]]) for own, scored in zip(logits, SCORED, strict=True)])
+
+    return computed
 
 
 def runner_of(loaded: LoadedModel) -> tuple[ModelRunner, list[Row[CachedTokens]]]:
@@ -69,21 +91,18 @@ def runner_of(loaded: LoadedModel) -> tuple[ModelRunner, list[Row[CachedTokens]]
     return runner, rows
 
 
-def expected(known: Adapted) -> Tensor:
-    logits = [known.logits(name, prompt) for name, prompt in zip(NAMES, PROMPTS, strict=True)]
-    return torch.cat([torch.cat([own[:scored], own[-1:]]) for own, scored in zip(logits, SCORED, strict=True)])
-
-
 @libraries
-def test_a_step_is_one_call(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = adapted_models(tmp_path, "llama")
+def test_a_step_is_one_call(
+    library: Library, models: Models, expected: Expected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = models("llama")
     loaded = known.load()
     runner, rows = runner_of(loaded)
     with monkeypatch.context() as patch:
         patch.setattr(runner, "_forward", None)
         found = runner.run(rows)
         alone = torch.cat([runner.run([row]) for row in rows])
-    torch.testing.assert_close(found, expected(known), rtol=1e-4, atol=2e-4)
+    torch.testing.assert_close(found, expected("llama"), rtol=1e-4, atol=2e-4)
     assert torch.equal(found, alone)
     unread = runner.run([Row(row.sequence, 1) for row in rows[2:4]])  # like a chunk of a prompt that is not the last
     assert len(unread) == 0
@@ -91,9 +110,9 @@ def test_a_step_is_one_call(library: Library, tmp_path: Path, monkeypatch: pytes
 
 @libraries
 @pytest.mark.parametrize("model", ["llama", "gemma3"])
-def test_so_it_is_layer_by_layer_and_apart(library: Library, model: str, tmp_path: Path) -> None:
+def test_so_it_is_layer_by_layer_and_apart(library: Library, model: str, models: Models, expected: Expected) -> None:
     """The library's whole decoder does not support Gemma, whose fused layers still do."""
-    known = adapted_models(tmp_path, model)
+    known = models(model)
     loaded = known.load()
     runner, rows = runner_of(loaded)
     adapters, whole = loaded.adapters, runner.whole
@@ -107,7 +126,7 @@ def test_so_it_is_layer_by_layer_and_apart(library: Library, model: str, tmp_pat
     found = runner.run(rows)
     assert called == (layers if whole else [*layers, *layers])
     assert torch.equal(found, together)
-    torch.testing.assert_close(found, expected(known), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found, expected(model), rtol=1e-3, atol=1e-3)
 
     def failing(*_: object) -> None:
         if adapters.grouped:
@@ -116,14 +135,14 @@ def test_so_it_is_layer_by_layer_and_apart(library: Library, model: str, tmp_pat
     checked: Any = SimpleNamespace(verify=failing)
     verify_adapters(loaded, checked, runner, PagePool(PAGES, PAGE_SIZE), 1e-3)
     assert not adapters.grouped
-    torch.testing.assert_close(runner.run(rows), expected(known), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(runner.run(rows), expected(model), rtol=1e-3, atol=1e-3)
 
 
 @libraries
 def test_in_bfloat16_rows_of_none_keep_their_bits_and_others_are_no_further_from_the_truth(
-    library: Library, tmp_path: Path
+    library: Library, models: Models, expected: Expected
 ) -> None:
-    known = adapted_models(tmp_path, "llama")
+    known = models("llama")
     loaded = known.load("bfloat16")
     runner, rows = runner_of(loaded)
     plain, _ = runner_of(load_language_model(str(known.base), revision=None, device=CPU, dtype="bfloat16"))
@@ -131,13 +150,13 @@ def test_in_bfloat16_rows_of_none_keep_their_bits_and_others_are_no_further_from
     assert [torch.equal(*pair) for pair in zip(found, without, strict=True)] == [not name for name in NAMES]
     assert loaded.adapters is not None
     loaded.adapters.grouped = False
-    truth, apart = expected(known), runner.run(rows)
+    truth, apart = expected("llama"), runner.run(rows)
     assert (torch.cat(found) - truth).norm() < 1.2 * (apart - truth).norm()
 
 
 @libraries
-def test_where_one_layer_is_not_fused_all_is_computed_apart(library: Library, tmp_path: Path) -> None:
-    loaded = adapted(tmp_path).load()
+def test_where_one_layer_is_not_fused_all_is_computed_apart(library: Library, models: Models) -> None:
+    loaded = models("llama").load()
     decoder: Any = loaded.model.get_decoder()
     decoder.layers[1].input_layernorm.variance_epsilon = 3.0  # differs from the other norm's
     runner_of(loaded)
@@ -145,8 +164,8 @@ def test_where_one_layer_is_not_fused_all_is_computed_apart(library: Library, tm
 
 
 @libraries
-def test_none_is_added_once_layers_are_fused(library: Library, tmp_path: Path) -> None:
-    loaded = adapted(tmp_path).load()
+def test_none_is_added_once_layers_are_fused(library: Library, models: Models) -> None:
+    loaded = models("llama").load()
     runner_of(loaded)
     assert loaded.adapters is not None
     with pytest.raises(RuntimeError, match="fused layers already"):
@@ -182,9 +201,9 @@ class Held:
 
 
 @libraries
-def test_memory_holds_factors_once(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_holds_factors_once(library: Library, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     """Factors are not padded before they are joined, and few are in memory twice while they are."""
-    known = adapted_models(tmp_path, "llama")
+    known = models("llama")
     loaded = known.load()
     held = Held(loaded)
     files = [load_file(Path(place, WEIGHTS)) for place in known.places.values()]
@@ -201,9 +220,14 @@ def test_memory_holds_factors_once(library: Library, tmp_path: Path, monkeypatch
 @libraries
 @pytest.mark.parametrize("packs", [True, False])
 def test_where_factors_cannot_be_joined_rows_are_computed_apart(
-    library: Library, packs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    library: Library,
+    packs: bool,
+    models: Models,
+    expected: Expected,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    known = adapted_models(tmp_path, "llama")
+    known = models("llama")
     loaded = known.load()
     held, joined = Held(loaded), list[None]()
 
@@ -220,12 +244,12 @@ def test_where_factors_cannot_be_joined_rows_are_computed_apart(
     told = ["could not be joined: no room"] + ([] if packs else ["could not be packed: no room"])
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert [each.partition("their factors ")[2] for each in warnings] == told
-    torch.testing.assert_close(runner.run(rows), expected(known), rtol=1e-4, atol=2e-4)
+    torch.testing.assert_close(runner.run(rows), expected("llama"), rtol=1e-4, atol=2e-4)
 
 
 @libraries
-def test_pages_are_planned_behind_what_factors_take(library: Library, tmp_path: Path) -> None:
-    loaded = adapted_models(tmp_path, "llama").load()
+def test_pages_are_planned_behind_what_factors_take(library: Library, models: Models) -> None:
+    loaded = models("llama").load()
     held = Held(loaded)
 
     class Memory:

@@ -21,6 +21,7 @@ from services.engine.generation.sequence import CachedTokens, Row
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.narrow.model import narrow_weights, widen_weights
 from services.engine.narrow.numbers import NarrowKind
+from tests.drawn import drawn
 from tests.services.bench import real_bench
 from tests.services.engine.kernel_devices import INTERPRETED, shorten
 from tests.tiny.language_models import write_checkpoint
@@ -77,7 +78,8 @@ def own(folder: Path, kind: NarrowKind | None) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("mixtral", None), ("gpt_oss", "int8"), ("qwen3_moe", "fp8_e4m3"), ("deepseek_v3", None)]
+    ("name", "kind"),
+    drawn([("mixtral", None), ("gpt_oss", "int8"), ("qwen3_moe", "fp8_e4m3"), ("deepseek_v3", None)], 2),
 )
 async def test_rows_beside_each_other_continue_as_generate_does(
     name: str, kind: NarrowKind | None, tmp_path: Path

@@ -162,7 +162,7 @@ def test_a_layer_outside_the_attention_interface_is_told(llama_folder: Path) -> 
     assert "3 layers, of which 2" in built.reason
 
 
-@pytest.mark.parametrize("name", drawn([*CONFIGS], 5))
+@pytest.mark.parametrize("name", drawn([*CONFIGS], 3))
 async def test_every_architecture_continues_as_its_own_generate(name: str, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, name, seed=3)
     prompts = [[7 + (i * j) % 300 for i in range(1, length)] for j, length in ((3, 4), (5, 21), (11, 45))]

@@ -130,11 +130,11 @@ def test_endless_bytes_and_special_tokens_cost_no_more_per_token_than_text(kind:
             return byte_fallback().decode(token_ids, **options)
 
     ids = {
-        "invalid bytes": [BYTES_FROM + 0xFF] * 3000,
-        "special tokens": [2] * 3000,
-        "special tokens within a character": [BYTES_FROM + 0xE4, *[2] * 3000],
+        "invalid bytes": [BYTES_FROM + 0xFF] * 1000,
+        "special tokens": [2] * 1000,
+        "special tokens within a character": [BYTES_FROM + 0xE4, *[2] * 1000],
     }[kind]
     detokenizer = IncrementalDetokenizer(Counting(), [1], skip_special_tokens=True)
     for token_id in ids:
         detokenizer.push(token_id)
-    assert Counting.decoded < 3000 * 200
+    assert Counting.decoded < 1000 * 200

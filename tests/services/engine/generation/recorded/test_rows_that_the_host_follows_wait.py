@@ -71,7 +71,7 @@ async def test_any_that_come_and_go_and_steps_that_fail_change_nothing(
     launcher = benches[1].launcher
     launcher.failing, launcher.unfinished = ({source.randrange(99) for _ in range(5)} for _ in range(2))
     launcher.changed = {source.randrange(99): {0: UNDECIDED} for _ in range(5)}
-    expected = [(await benches[0].run(prompt, **fields)).ids for prompt, fields in asked]
+    expected = await all_of(benches[0], asked)
 
     async def late(prompt: list[int], fields: dict[str, Any], delay: float) -> list[int]:
         await asyncio.sleep(delay)

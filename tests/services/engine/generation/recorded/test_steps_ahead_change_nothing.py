@@ -84,9 +84,9 @@ async def test_mixed_requests_that_come_and_go_get_the_same(
     ]
     # Three requests that together need twice the pages of the small cache.
     asked[:3] = [([source.randrange(6, 320) for _ in range(40)], {"max_new_tokens": 48}) for _ in range(3)]
-    alone = [(await benches[0].run(prompt, **fields)).candidates[0] for prompt, fields in asked]
+    plain = [one.candidates[0] for one in await benches[0].run_all(*asked)]
     found = await served(benches[1], asked, source)
-    for (prompt, fields), one, whole in zip(asked, found, alone, strict=True):
+    for (prompt, fields), one, whole in zip(asked, found, plain, strict=True):
         assert one is None or await alike(llama, prompt, fields, one, whole)
     assert benches[1].launcher.ahead > (0 if sizes else 10)  # none while prompts wait for pages
     assert sizes == {} or benches[1].metric("preemptions_total") > 0

@@ -17,7 +17,7 @@ from tests.services.engine.generation.test_engine_equals_generate import prompts
 from tests.tiny.language_models import write_checkpoint
 
 ARCHITECTURES = ["llama", "gemma3", "gpt2", "mixtral"]
-DRAWN = 6
+DRAWN = 4
 """Searches of each architecture that a run tries; all, if it is 16."""
 EARLY: dict[EarlyStopping, bool | str] = {
     EarlyStopping.FIRST: True,
