@@ -221,7 +221,7 @@ async def test_nothing_leaks_over_many_requests_that_end_in_every_way(real: Benc
             fields["deadline"] = time.monotonic() + generator.random() * 0.3
         return await lived(bench, prompt, fields, None if number % 4 else lambda: generator.random() * 0.2)
 
-    ends = await asyncio.gather(*(life(number) for number in range(300)))
+    ends = await asyncio.gather(*(life(number) for number in range(160)))
     await eventually(lambda: bench.idle)
     assert {"cancelled", "completed"} <= set(ends)
     assert "empty" not in ends

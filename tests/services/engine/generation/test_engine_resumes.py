@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from tests.services.bench import BenchMaker, output_of, request
+from tests.services.dice import dice
 
 PROMPT = [9, 33, 120, 47, 15]
 CASES: dict[str, dict[str, Any]] = {
@@ -62,5 +63,6 @@ async def test_a_resume_from_anywhere_equals_what_was_not_interrupted(
         assert rest.completed.input_token_count == len(PROMPT)
         assert rest.completed.output_token_count == len(whole.ids)
 
-    await asyncio.gather(*map(resume, range(len(whole.ids) + 1)))
+    cuts = {0, 1, len(whole.ids) - 1, len(whole.ids), *dice().sample(range(len(whole.ids)), 8)}
+    await asyncio.gather(*map(resume, cuts))
     assert bench.idle

@@ -208,7 +208,7 @@ async def test_nothing_leaks_over_many_requests_of_all_kinds_in_a_tight_cache(re
             fields["deadline"] = time.monotonic() + source.random() * 0.5
         return await lived(bench, prompt, fields, None if number % 5 else lambda: source.random() * 0.3)
 
-    ends = await asyncio.gather(*map(life, range(80)))
+    ends = await asyncio.gather(*map(life, range(48)))
     await eventually(lambda: bench.idle)
     assert {"cancelled", "completed"} <= set(ends)
     assert "empty" not in ends
