@@ -83,7 +83,7 @@ async def gateway(api: KubernetesApi, folder: Path, monkeypatch: pytest.MonkeyPa
         # Replicas that share two cores with other tests may take long to answer a probe.
         *("--probe-timeout-seconds", str(PATIENCE)),
     )
-    async with server(folder / "gateway.log", "gateway", *chosen) as process:
+    async with server(folder / "gateway.log", "gateway", *chosen, forked=True) as process:
         yield process
         process.process.send_signal(signal.SIGTERM)
         await until(lambda: process.ended)
