@@ -72,3 +72,10 @@ def duration(seconds: float) -> Duration:
     """Returns seconds, at least 0, as a duration."""
     nanoseconds = max(round(seconds * 1e9), 0)
     return Duration(seconds=nanoseconds // 10**9, nanos=nanoseconds % 10**9)
+
+
+def finish_reason(cut: bool | None) -> common.FinishReason.ValueType:
+    """Returns why speech or a transcript ended: by itself, or `cut` by a limit; unset for None, which is not known."""
+    if cut is None:
+        return common.FINISH_REASON_UNSPECIFIED
+    return common.FINISH_REASON_MAX_NEW_TOKENS if cut else common.FINISH_REASON_END_OF_SEQUENCE

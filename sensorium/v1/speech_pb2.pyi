@@ -173,10 +173,17 @@ class Transcript(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """All that was said. Empty where nobody speaks."""
     confidence: _builtins.float
     """Confidence in [0, 1]. Absent where the model has none."""
+    finish_reason: _common_pb2.FinishReason.ValueType
+    """FINISH_REASON_END_OF_SEQUENCE where the model ended by itself. FINISH_REASON_MAX_NEW_TOKENS where it reached
+    `max_new_tokens`, or the longest output that its files and its context allow, in some window of the recording: words
+    may be missing. Unset for models that have no such end, as they write for each stretch of audio: CTC, transducers,
+    streaming models.
+    """
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranscriptSegment]:
         """The same in stretches, in order."""
@@ -187,10 +194,11 @@ class Transcript(_message.Message):
         text: _builtins.str = ...,
         confidence: _builtins.float | None = ...,
         segments: _abc.Iterable[Global___TranscriptSegment] | None = ...,
+        finish_reason: _common_pb2.FinishReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "segments", b"segments", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "finish_reason", b"finish_reason", "segments", b"segments", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -524,6 +532,7 @@ class TranscriptionResult(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
     utterance_index: _builtins.int
     """Which utterance, from 0."""
     text: _builtins.str
@@ -538,6 +547,11 @@ class TranscriptionResult(_message.Message):
     """Confidence in [0, 1]. Absent where the model has none, and in results that are not final."""
     language: _builtins.str
     """BCP 47 tag of the language spoken: the configuration's, or the one found. Empty where the model does not say."""
+    finish_reason: _common_pb2.FinishReason.ValueType
+    """Only in a final result. FINISH_REASON_END_OF_SEQUENCE where the model ended by itself. FINISH_REASON_MAX_NEW_TOKENS
+    where it reached the longest output that its files and its context allow: words may be missing. Unset for models that
+    have no such end, as they write for each stretch of audio: CTC, transducers, streaming models.
+    """
     @_builtins.property
     def start(self) -> _duration_pb2.Duration:
         """When the utterance begins, from the start of the audio."""
@@ -563,10 +577,11 @@ class TranscriptionResult(_message.Message):
         end: _duration_pb2.Duration | None = ...,
         words: _abc.Iterable[Global___Word] | None = ...,
         language: _builtins.str = ...,
+        finish_reason: _common_pb2.FinishReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_stability", b"_stability", "confidence", b"confidence", "end", b"end", "stability", b"stability", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_stability", b"_stability", "confidence", b"confidence", "end", b"end", "final", b"final", "language", b"language", "stability", b"stability", "stable_character_count", b"stable_character_count", "start", b"start", "text", b"text", "utterance_index", b"utterance_index", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_stability", b"_stability", "confidence", b"confidence", "end", b"end", "final", b"final", "finish_reason", b"finish_reason", "language", b"language", "stability", b"stability", "stable_character_count", b"stable_character_count", "start", b"start", "text", b"text", "utterance_index", b"utterance_index", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

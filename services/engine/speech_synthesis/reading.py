@@ -12,7 +12,7 @@ _LONGEST = 250
 def read_text(model: SpeakingModel, text: str) -> list[list[int]]:
     """Returns the tokens of each sentence, without sentences that the model cannot speak. Any thread.
 
-    A description is one piece, which may be longer than the model reads.
+    A description is one piece, which may be longer than the model reads, and so is a single character.
     """
     if not model.divides:
         tokens = model.read(text)
@@ -38,5 +38,5 @@ def _joined(model: SpeakingModel, pieces: list[str]) -> Iterator[str]:
 def _read(model: SpeakingModel, sentence: str) -> list[list[int]]:
     tokens = model.read(sentence)
     if len(tokens) <= model.most_tokens or len(sentence) == 1:
-        return [tokens[: model.most_tokens]] if tokens else []
+        return [tokens] if tokens else []
     return [part for half in sentences(sentence, (len(sentence) + 1) // 2) for part in _read(model, half)]

@@ -31,6 +31,8 @@ class Candidate:
     written: Written
     likelihoods: Sequence[float]
     """Log-probabilities of the transcript's tokens."""
+    cut: bool | None = None
+    """See WindowReading."""
 
     def segments(self, span: Span) -> list[Segment]:
         """Returns the segments within `span`: the model's own parts if it gives times, else one segment."""
@@ -73,6 +75,7 @@ class Course:
                 joined_texts([candidate.written.text for candidate, _ in each]),
                 confidence([value for candidate, _ in each for value in candidate.likelihoods]),
                 [segment for candidate, span in each for segment in candidate.segments(span)],
+                None if any(candidate.cut is None for candidate, _ in each) else any(one.cut for one, _ in each),
             )
             for each in self.candidates
         ]

@@ -103,6 +103,7 @@ class DictationTranscriber:
             answers.candidates[0].generated,
             answers.queue,
             answers.compute,
+            candidate.cut,
         )
 
     def _options(self, ask: TranscribeAsk, wrong: list[Violation]) -> DictationOptions:
@@ -151,6 +152,7 @@ class DictationTranscriber:
             Candidate(
                 self._dictation.manner.read(self._encoder.decode(candidate.tokens, skip_special_tokens=True)),
                 self._likelihoods(candidate),
+                candidate.cut,
             )
             for candidate in answers.candidates
         ]

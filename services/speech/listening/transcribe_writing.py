@@ -54,6 +54,8 @@ class Course:
     """Segments of each candidate."""
     likelihoods: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Log-probabilities of text tokens of each candidate."""
+    cut: set[int] = field(default_factory=set[int])
+    """Candidates of which a window reached a limit of tokens, and was not read again from where it ended."""
     queue: float | None = None
     compute: float = 0.0
     generated: int = 0
@@ -138,6 +140,7 @@ class WritingTranscriber:
             output_tokens=course.generated,
             queue=course.queue or 0.0,
             compute=course.compute,
+            cut=0 in course.cut,
         )
 
     def _options(self, ask: TranscribeAsk, wrong: list[Violation]) -> ListeningOptions:
@@ -183,6 +186,8 @@ class WritingTranscriber:
             words = await self._aligned(course, window, reading, found)
             course.likelihoods[i] += self._transcripts.likelihoods(reading, found)
             course.segments[i] += self._segments(course, readings, reading, found, words)
+            if reading.cut and not (0 < done < frames and len(readings.candidates) == 1):
+                course.cut.add(i)
         # Several candidates have one window only. A window whose timestamps make no progress is skipped.
         course.done += done if done > 0 and len(readings.candidates) == 1 else frames
 
@@ -241,6 +246,7 @@ def _transcribed(course: Course, language: str) -> Transcribed:
             _text(course.segments[i]),
             _confidence(course.likelihoods[i]),
             [replace(segment, text=segment.text.strip()) for segment in course.segments[i]],
+            i in course.cut,
         )
         for i in sorted(course.likelihoods)
     ]

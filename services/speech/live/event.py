@@ -35,6 +35,8 @@ class Result:
     confidence: float | None = None
     words: Sequence[Word] = ()
     """Words with times from the start of the stream. Only in a final result."""
+    cut: bool | None = None
+    """See Reading. Only in a final result."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from sensorium.errors import InvalidArgument, Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import speech_pb2 as pb
-from services.answer_conversion import duration
+from services.answer_conversion import duration, finish_reason
 from services.enums import unknown_enum_numbers
 from services.sent_media import SentMedia
 from services.speech.live.event import Completed, LiveEvent, Result, SpeechTurn
@@ -115,6 +115,7 @@ def _result(result: Result) -> pb.TranscriptionResult:
         end=duration(result.end),
         words=map(_word, result.words),
         language=result.language,
+        finish_reason=finish_reason(result.cut),
     )
 
 

@@ -32,6 +32,8 @@ class Reading:
     """Seconds in the queue."""
     compute: float = 0.0
     """Seconds of compute."""
+    cut: bool | None = None
+    """Whether a limit of tokens ended it, so that words may be missing; None for models that have none."""
 
 
 class Recognizer(Protocol):

@@ -46,6 +46,7 @@ class UtteranceTranscript:
             stable_characters=len(result.text),
             stability=1.0,
             confidence=reading.confidence,
+            cut=reading.cut,
             words=[self._on_the_streams_clock(word) for word in words],
         )
 

@@ -5,7 +5,7 @@ import time
 from sensorium.errors import Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import speech_pb2 as pb
-from services.answer_conversion import duration
+from services.answer_conversion import duration, finish_reason
 from services.engine.media.audio_encoding import AudioEncoding
 from services.enums import unknown_enum_numbers
 from services.speech.synthesis.synthesis_ask import AudioDelta, AudioFacts, SynthesisAsk, SynthesisEnd, WholeAudio
@@ -47,7 +47,7 @@ def synthesis_response(spoken: WholeAudio, identity: common.ModelIdentity) -> pb
         seed=spoken.facts.seed,
         usage=_usage(spoken.end),
         timing=_timing(spoken.end),
-        finish_reason=_reason(spoken.end),
+        finish_reason=finish_reason(spoken.end.cut),
     )
 
 
@@ -70,7 +70,7 @@ def delta_event(delta: AudioDelta) -> pb.StreamSynthesizeResponse:
 
 def completed_event(end: SynthesisEnd) -> pb.StreamSynthesizeResponse:
     """Returns the last event of a stream."""
-    completed = pb.SynthesisCompleted(usage=_usage(end), timing=_timing(end), finish_reason=_reason(end))
+    completed = pb.SynthesisCompleted(usage=_usage(end), timing=_timing(end), finish_reason=finish_reason(end.cut))
     return pb.StreamSynthesizeResponse(completed=completed)
 
 
@@ -87,10 +87,6 @@ def _wrong_shape(embedding: common.Embedding | None) -> tuple[Violation, ...]:
 
 def _encoding(facts: AudioFacts) -> pb.AudioEncoding.ValueType:
     return pb.AudioEncoding.Value(_PREFIX + facts.encoding.value)
-
-
-def _reason(end: SynthesisEnd) -> common.FinishReason.ValueType:
-    return common.FINISH_REASON_MAX_NEW_TOKENS if end.cut else common.FINISH_REASON_END_OF_SEQUENCE
 
 
 def _usage(end: SynthesisEnd) -> common.Usage:

@@ -55,6 +55,8 @@ class Transcript:
     text: str
     confidence: float | None = None
     segments: Sequence[Segment] = ()
+    cut: bool | None = None
+    """Whether a limit of tokens ended a window, so that words may be missing; None for models that have none."""
 
 
 @dataclass(frozen=True)

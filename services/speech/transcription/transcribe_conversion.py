@@ -4,7 +4,7 @@ import time
 
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import speech_pb2 as pb
-from services.answer_conversion import duration, identified
+from services.answer_conversion import duration, finish_reason, identified
 from services.engine.batching.answer import Answer
 from services.enums import unknown_enum_numbers
 from services.generation.parameters_conversion import generation_options
@@ -43,7 +43,10 @@ def transcribe_response(answer: Answer[Transcribed], identity: common.ModelIdent
 
 def _transcript(transcript: Transcript) -> pb.Transcript:
     return pb.Transcript(
-        text=transcript.text, confidence=transcript.confidence, segments=map(_segment, transcript.segments)
+        text=transcript.text,
+        confidence=transcript.confidence,
+        segments=map(_segment, transcript.segments),
+        finish_reason=finish_reason(transcript.cut),
     )
 
 

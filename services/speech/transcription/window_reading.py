@@ -19,6 +19,8 @@ class WindowReading:
     log_probabilities: Sequence[float]
     generated: int
     """Number of generated tokens, the end-of-sequence token included."""
+    cut: bool | None = None
+    """Whether a limit ended it, and no end-of-sequence token; None for models that write as long as they hear."""
 
 
 @dataclass(frozen=True)
@@ -58,4 +60,5 @@ def _reading(deltas: Sequence[Delta], end_token_ids: frozenset[int]) -> WindowRe
     log_probabilities: list[Any] = [entry.logprob for delta in deltas for entry in delta.logprobs]
     ended = bool(tokens) and tokens[-1] in end_token_ids
     kept = len(tokens) - ended
-    return WindowReading(tokens[:kept], [max(value, -math.inf) for value in log_probabilities[:kept]], len(tokens))
+    likelihoods = [max(value, -math.inf) for value in log_probabilities[:kept]]
+    return WindowReading(tokens[:kept], likelihoods, len(tokens), cut=not ended)

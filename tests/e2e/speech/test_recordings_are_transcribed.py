@@ -187,6 +187,7 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> Non
             await transcribe(stack, SOUNDS[0], transcript_count=17)
         answer = await transcribe(stack, SOUNDS[0], transcript_count=1)
         assert answer.language == ""
+        assert not answer.transcripts[0].finish_reason
         with pytest.raises(InvalidArgument, match="language: must be empty: the model has one, and its files do not"):
             await transcribe(stack, SOUNDS[0], language="en")
 

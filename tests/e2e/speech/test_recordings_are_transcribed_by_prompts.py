@@ -113,6 +113,7 @@ async def test_texts_are_generates_for_the_processors_own_request(tmp_path: Path
         assert (seconds(segment.start), seconds(segment.end)) == (0, pytest.approx(len(samples) / RATE))
         assert 0 < segment.confidence <= 1
         assert answer.usage.output_token_count == TOKENS
+        assert answer.transcripts[0].finish_reason == common.FINISH_REASON_MAX_NEW_TOKENS
 
 
 @pytest.mark.parametrize("name", ["granite_speech", "granite_speech_plus"])

@@ -88,7 +88,7 @@ async def test_texts_are_the_models_own_in_company(tmp_path: Path, kind: str) ->
     wanted = [reference.text(each, **more) for each in SOUNDS]
     assert len(set(wanted)) == len(SOUNDS)
     async with speech_stack(tmp_path, window_seconds=4) as stack:
-        asked = [pb.TranscribeRequest(audio=media(each), language="de") for each in SOUNDS]
+        asked = [pb.TranscribeRequest(audio=media(each), language="de" if more else "") for each in SOUNDS]
         answers = await asyncio.gather(*map(stack.client.speech.transcribe, asked))
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
     assert list(info.tasks) == [models.TASK_TRANSCRIBE, models.TASK_STREAM_TRANSCRIBE]
@@ -158,6 +158,7 @@ async def test_the_least_length_counts_the_opening(tmp_path: Path) -> None:
         asked = [pb.TranscribeRequest(audio=media(each), language="de") for each in SOUNDS]
         answers = await asyncio.gather(*map(stack.client.speech.transcribe, asked))
     assert [answer.usage.output_token_count for answer in answers] == wanted
+    assert {answer.transcripts[0].finish_reason for answer in answers} == {common.FINISH_REASON_END_OF_SEQUENCE}
 
 
 async def test_live_audio_is_read_as_a_recording_is(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ async def test_live_audio_is_read_as_a_recording_is(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match=r"config\.language: must be empty"):
             await events_of(stack.client, requests(AUDIO, language="en"))
     assert len(results) == 2
-    assert all(result.text and not result.language for result in results)
+    assert all(result.text and not result.language and result.finish_reason for result in results)
 
 
 async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> None:

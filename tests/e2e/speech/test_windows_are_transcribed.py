@@ -94,6 +94,8 @@ async def test_segments_are_generates_in_company(tmp_path: Path, seed: int) -> N
         assert stack.service.metric("sensorium_engine_batch_size_sum") > stack.service.metric(
             "sensorium_engine_steps_total"
         )
+        cut = await transcribe(stack, SOUNDS[0], parameters=common.GenerationParameters(max_new_tokens=2))
+        assert cut.transcripts[0].finish_reason == common.FINISH_REASON_MAX_NEW_TOKENS
         info = (await stack.client.models.get_model(models.GetModelRequest())).model
         assert list(info.tasks) == [models.TASK_TRANSCRIBE, models.TASK_STREAM_TRANSCRIBE]
         assert sorted(info.languages) == sorted(LANGUAGES)

@@ -242,3 +242,5 @@ def test_sentences_of_a_dialogue_are_said_together_as_far_as_it_reads() -> None:
     model: Any = SimpleNamespace(divides=True, joins=True, most_tokens=12, read=list)
     pieces = read_text(model, "Hi. Yes! Nobody said that. Ok. Oh.")
     assert ["".join(piece) for piece in pieces] == ["Hi. Yes!", "Nobody", "said", "that.", "Ok. Oh."]
+    model.read, model.most_tokens = str.encode, 3
+    assert read_text(model, "🌊a") == [b"\xf0\x9f\x8c\x8a", b"a"], "a character is refused later, and not cut"
