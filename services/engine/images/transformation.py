@@ -10,6 +10,7 @@ from torch import Tensor
 from services.engine.checkpoint import ModelRefused
 from services.engine.images.loading import LoadedVisionModel
 from services.engine.images.reader import ImageInputs
+from services.engine.media.refusal import ImageRefused
 
 _COLOURS = 3
 
@@ -19,6 +20,7 @@ class Transformation:
 
     def __init__(self, loaded: LoadedVisionModel) -> None:
         self._model: Any = loaded.model
+        self._window: int = getattr(loaded.config, "window_size", 1)
         self.scale = 1
         """The factor by which the new image is wider and higher; set by `check`."""
 
@@ -39,6 +41,12 @@ class Transformation:
             raise ModelRefused(
                 f"It makes {colours} × {height} × {width} numbers of {read_height} × {read_width} pixels."
             )
+
+    def check_sides(self, image: ImageInputs) -> None:
+        """Raises ImageRefused for sides that the model does not read. Processors pad images, unless files forbid it."""
+        if any(side % self._window for side in image.tensors["pixel_values"].shape[-2:]):
+            said = f"the model reads only sides that are multiples of {self._window}"
+            raise ImageRefused(f"is {image.width} × {image.height} pixels; {said}")
 
     def of(self, output: dict[str, Tensor], image: ImageInputs) -> NDArray[np.uint8]:
         """Returns the new image, `[height, width, 3]`, which is `scale` times the size of the one sent.

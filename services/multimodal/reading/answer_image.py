@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sensorium.errors import InvalidArgument
+from sensorium.errors import InvalidArgument, Violation
 from services.engine.batching.answer import Answer
 from services.engine.batching.job import Item
 from services.engine.batching.pipeline import Pipeline, Prepared
@@ -46,6 +46,14 @@ class QuestionReader:
             loaded.tokenizer, loaded.context_tokens, advice="shorten it", vocabulary_size=embedded_tokens(loaded.model)
         )
         self._pad_id: Any = loaded.tokenizer.pad_token_id or 0
+        self._patch: int = getattr(loaded.config, "patch_size", 1)
+
+    def check_sides(self, image: ImageInputs) -> list[Violation]:
+        """Returns what is wrong with an image: less than a patch, where the files forbid to resize it."""
+        if min(image.tensors["pixel_values"].shape[-2:]) >= self._patch:
+            return []
+        said = f"is {image.width} × {image.height} pixels; the model reads sides of at least {self._patch}"
+        return [Violation("image", said)]
 
     def read(self, question: str, image: ImageInputs) -> QuestionInputs:
         """Returns the model's inputs.
@@ -89,6 +97,7 @@ class ImageQuestionAnswerer:
     def _prepare(self, ask: ImageQuestionAsk) -> Prepared[Sequence[ChosenAnswer]]:
         wrong = [*ask.violations, *reading_violations(ask)]
         image = self._images.read(ask.image, wrong)
+        wrong += self._questions.check_sides(image) if image is not None else []
         read: QuestionInputs | None = None
         try:
             read = self._questions.read(ask.question, image or ImageInputs({}, 1, 1))

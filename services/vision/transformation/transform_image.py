@@ -40,6 +40,11 @@ class ImageTransformer:
         image = self._images.read_one(ask.input.media[0], wrong)
         scale = self._transformation.scale
         try:
+            if image is not None:
+                self._transformation.check_sides(image)
+        except ImageRefused as error:
+            wrong.append(Violation("image", str(error)))
+        try:
             wanted = check_output_type(wanted)
             if image is not None:
                 check_output_size(wanted, image.width * scale, image.height * scale)
