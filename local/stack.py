@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,8 @@ _CALLERS_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FEWEST = 4096
 """Number of ports that are sampled for free ones."""
 _NAMED = 3
+_HELD: list[socket.socket] = []
+"""Bound to ports that were given away, and not listening."""
 
 
 class StackFailed(Exception):
@@ -73,17 +75,25 @@ def _answers(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns `count` ports of 127.0.0.1 that nothing listens on now."""
-    opened: list[socket.socket] = []
+    """Returns `count` ports of 127.0.0.1 that nothing listens on now, and that no other process is given meanwhile.
+
+    They stay this process's until it ends. Its servers may listen on them, as servers reuse addresses.
+    """
+    held: list[socket.socket] = []
     for port in random.sample(_ports_of_servers(), _FEWEST):
-        with suppress(OSError):
-            opened.append(socket.create_server(("127.0.0.1", port)))
-        if len(opened) == count:
+        one = socket.socket()
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            one.close()
+            continue
+        # Only now: bound without it, it is refused the ports that another process holds.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.append(one)
+        if len(held) == count:
             break
-    ports = [each.getsockname()[1] for each in opened]
-    for each in opened:
-        each.close()
-    return ports
+    _HELD.extend(held)
+    return [each.getsockname()[1] for each in held]
 
 
 def _ports_of_servers() -> list[int]:

@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,14 @@ def test_free_ports_are_not_ephemeral_ports(
     ports = free_ports(3)
     assert len(set(ports)) == 3
     assert not few or all(port in few or port >= 65_000 for port in ports)
+
+
+def test_nobody_else_is_given_a_free_port_before_its_server_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two stacks that start at once, one would find a port of its own in use."""
+    (port,) = free_ports(1)
+    monkeypatch.setattr("local.stack._ports_of_servers", lambda: [port])
+    monkeypatch.setattr("local.stack._FEWEST", 1)
+    command = [sys.executable, "-c", f"import socket; socket.create_server(('127.0.0.1', {port})).close()"]
+    assert free_ports(1) == []
+    subprocess.run(command, check=True)
+    assert free_ports(1) == []
