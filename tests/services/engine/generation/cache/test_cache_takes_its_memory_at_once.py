@@ -10,6 +10,7 @@ from services.engine.generation.building.parts import PAGE_SIZE, EngineSettings,
 from services.engine.generation.cache.kv_cache import KVCache, LayerLayout
 from services.engine.generation.cache.state_size import StateSize
 from services.engine.loading import LoadedModel
+from tests.drawn import drawn
 
 GIVEN = 192 << 20
 
@@ -21,10 +22,12 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("heads", "width"), [(2, 128), (1, 16)])
+@pytest.mark.parametrize(
+    ("heads", "width", "dtype"),
+    drawn([(*size, dtype) for size in ((2, 128), (1, 16)) for dtype in (torch.float32, torch.bfloat16)], 2),
+)
 def test_a_cache_takes_what_it_was_given_from_the_start(
-    llama: LoadedModel, dtype: torch.dtype, heads: int, width: int
+    llama: LoadedModel, heads: int, width: int, dtype: torch.dtype
 ) -> None:
     layouts = {layer: LayerLayout(heads, heads, width, width, dtype) for layer in range(4)}
     token_bytes = sum(layout.bytes_per_token for layout in layouts.values())
