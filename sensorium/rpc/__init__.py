@@ -14,7 +14,7 @@ A process is some settings and a coroutine that serves with them:
         finally:
             engine.close()
 
-    sys.exit(rpc.main(Settings, serve, program="python -m services.text"))
+    rpc.end(rpc.main(Settings, serve, program="python -m services.text"))
 
 Servicers are asynchronous, raise `sensorium.errors`, and find the id of their request in `rpc.REQUEST_ID`. Tests start
 the same server in their own loop: `async with rpc.Server(settings, names) as server: server.ready()`.
@@ -25,7 +25,7 @@ from sensorium.rpc.configuration import load
 from sensorium.rpc.gate import Gate
 from sensorium.rpc.health import Health
 from sensorium.rpc.interceptor import HASTE_SECONDS
-from sensorium.rpc.lifecycle import main, run
+from sensorium.rpc.lifecycle import end, main, run
 from sensorium.rpc.observer import CallObserver, NobodyObserves
 from sensorium.rpc.reading import read_within
 from sensorium.rpc.request_ids import REQUEST_ID, request_id_of
@@ -49,6 +49,7 @@ __all__ = [
     "ServerSettings",
     "attempt",
     "consumption_of",
+    "end",
     "load",
     "main",
     "read_within",

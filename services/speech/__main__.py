@@ -1,7 +1,6 @@
 """Entry point: `python -m services.speech --model DIR_OR_HUB_ID` serves one audio model as SpeechService."""
 
 import os
-import sys
 from collections.abc import Awaitable, Sequence
 
 # Must be set before torch is imported: spinning idle OpenMP threads would starve processes on the same cores.
@@ -23,4 +22,4 @@ def _serve(settings: SpeechSettings) -> Awaitable[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rpc.end(main())

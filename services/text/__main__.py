@@ -1,7 +1,6 @@
 """`python -m services.text --model DIR_OR_HUB_ID` serves one text model as TextService."""
 
 import os
-import sys
 from collections.abc import Awaitable, Sequence
 
 # Must be set before torch is imported: idle OpenMP threads would spin and starve other threads of the cores.
@@ -23,4 +22,4 @@ def _serve(settings: TextSettings) -> Awaitable[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rpc.end(main())

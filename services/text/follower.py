@@ -8,6 +8,7 @@ import json
 import sys
 
 from sensorium.rpc.garbage import kept
+from sensorium.rpc.lifecycle import end
 from sensorium.rpc.logs import configure
 from services.engine.parallel.followers import live_while_led
 from services.text.config import TextSettings
@@ -34,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

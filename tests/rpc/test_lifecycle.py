@@ -149,3 +149,25 @@ def test_what_was_imported_and_prepared_is_kept_from_the_garbage_collector_until
     assert beginning == end == 0
     assert imported > 10_000
     assert prepared > imported + 100_000
+
+
+END = """
+import atexit, sys, threading, time
+from sensorium import rpc
+
+class Held:
+    def __del__(self):
+        print("freed")
+
+held = Held()
+atexit.register(print, "an exit function")
+threading.Thread(target=lambda: (time.sleep(0.3), print("a thread's last words"))).start()
+sys.stdout.write("buffered\\n")
+rpc.end(7)
+"""
+
+
+def test_what_is_held_at_the_end_is_let_go_at_once():
+    done = subprocess.run([sys.executable, "-W", "error", "-c", END], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (7, "")
+    assert done.stdout.splitlines() == ["buffered", "a thread's last words", "an exit function"]
