@@ -22,7 +22,6 @@ from services.engine.audio.ctc import CtcModel
 from services.engine.audio.frame_model import FrameModel
 from services.engine.audio.loading import LoadedAudioModel, load_audio_model
 from services.engine.audio.reader import AudioInputs, AudioReader
-from services.engine.audio.runner import AudioRunner
 from services.engine.audio.transducer import TransducerModel
 from services.engine.audio.vectors import POOLERS, AudioVectors
 from services.engine.batching.pipeline import Pipeline
@@ -112,7 +111,7 @@ def _transcribing(bench: Workbench) -> Served:
     _, make = _frames_of(bench.loaded.config)
     model: FrameModel = make(bench.loaded)
     pipeline = bench.pipeline(model.compute, kind=model.runner)
-    model.measure(bench.reader, AudioRunner(bench.loaded, model.compute))
+    model.measure(bench.reader)
     seconds = min(bench.settings.window_seconds, bench.settings.max_batch_seconds)
     transcriber = FrameTranscriber(pipeline, bench.loaded, model, bench.reader, seconds)
     return _transcribing_served(bench, pipeline, transcriber)
@@ -136,7 +135,7 @@ def _comparing(bench: Workbench) -> Served:
     joint = JointModel(bench.loaded, RECORDINGS)
     text = joint.read("a dog", field="")
     pipeline = bench.pipeline(joint.compute, [AudioInputs(text.tensors, text.kind, text.length)])
-    joint.check(bench.heard().tensors, bench.loaded)
+    joint.check(bench.heard.tensors, bench.loaded)
     verbs = SpeechVerbs(
         classifier=AnyLabelClassifier(pipeline, joint, bench.recordings, _SENTENCE),
         embedder=MediaEmbedder(pipeline, bench.recordings, len(bench.tried(joint.compute)["vector"]), joint),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class Workbench:
         runner = kind(self.loaded, compute)
 
         def run() -> list[Tensor]:
-            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in (self.heard(), *probes)]
+            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in (self.heard, *probes)]
             values = (value for output in outputs for value in output.values())
             # Integers are argmax results: which of two equal scores wins is chance, and no difference.
             return [value for value in values if value.is_floating_point()]
@@ -69,20 +70,21 @@ class Workbench:
         wait = settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
+    @cached_property
     def heard(self) -> AudioInputs:
-        """Returns the model's inputs for one second of noise."""
+        """The model's inputs for one second of noise."""
         return self.reader.process(noise(_TRIED_SECONDS, self.reader.rate))
 
     def tried(self, compute: Compute) -> dict[str, Tensor]:
         """Returns the outputs of `compute` for one second of noise, by name and without the batch dimension."""
-        outputs = AudioRunner(self.loaded, compute).compute([self.heard().tensors])
+        outputs = AudioRunner(self.loaded, compute).compute([self.heard.tensors])
         return {name: value[0] for name, value in outputs.items()}
 
     @property
     def longest(self) -> float:
         """The longest recording, in seconds. Models with an input of fixed length take all that may be decoded."""
         settings = self.settings
-        reads_all = self.heard().length > FRAMES_PER_SECOND * _TRIED_SECONDS
+        reads_all = self.heard.length > FRAMES_PER_SECOND * _TRIED_SECONDS
         return settings.audio_seconds if reads_all else min(settings.audio_seconds, settings.max_batch_seconds)
 
     @property

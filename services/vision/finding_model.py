@@ -42,7 +42,7 @@ def _detector(bench: Workbench, vocabulary: Vocabulary, labels: Sequence[str]) -
     sought = vocabulary.sought(labels, [])
     assert sought is not None
     runner = ImageRunner(bench.loaded, vocabulary.compute)
-    tensors = bench.noise_image().tensors | sought.tensors
+    tensors = bench.noise_image.tensors | sought.tensors
 
     def run() -> list[Tensor]:
         # Sorted, because the order of the queries can depend on rounding in the last bit.
@@ -59,13 +59,13 @@ def _segmenting(bench: Workbench) -> Served:
         segmenter = PromptedSegmenter(pipeline, loaded.processor, bench.images, most_bytes)
     else:
         model = segmentation_model(loaded)
-        pipeline = bench.pipeline(model.compute, [model.inputs(bench.noise_image(), mode) for mode in model.modes])
+        pipeline = bench.pipeline(model.compute, [model.inputs(bench.noise_image, mode) for mode in model.modes])
         segmenter = ImageSegmenter(pipeline, model, bench.images, loaded.config.id2label, most_bytes)
     return pipeline, VisionVerbs(segmenter=segmenter), [pb.TASK_SEGMENT_IMAGE]
 
 
 def _prompted_pipeline(bench: Workbench) -> Pipeline:
-    runner, image = PromptRunner(bench.loaded), bench.noise_image()
+    runner, image = PromptRunner(bench.loaded), bench.noise_image
     probe = PromptedInputs(image.tensors, [Prompt([(1, 1)], [True])], (image.height, image.width), all_candidates=True)
 
     def run() -> list[Tensor]:

@@ -73,7 +73,7 @@ def load_vision_service(
 
 def _comparing(bench: Workbench) -> Served:
     """Serves a joint image and text model (CLIP, SigLIP). It gets both of its tasks, whichever was chosen."""
-    joint, image = JointModel(bench.loaded), bench.noise_image()
+    joint, image = JointModel(bench.loaded), bench.noise_image
     joint.check(image.tensors, bench.loaded)
     pipeline = bench.pipeline(joint.compute, [image, joint.read("a photo", field="")])
     verbs = VisionVerbs(
@@ -88,7 +88,7 @@ def _embedding(bench: Workbench) -> Served:
         return _comparing(bench)
     compute = partial(compute_vectors, bench.loaded)
     pipeline = bench.pipeline(compute)
-    width = len(bench.output_of(compute, bench.noise_image())["vector"])
+    width = len(bench.output_of(compute, bench.noise_image)["vector"])
     verbs = VisionVerbs(embedder=MediaEmbedder(pipeline, bench.images, width))
     return pipeline, verbs, [pb.TASK_EMBED_IMAGE]
 
@@ -96,7 +96,7 @@ def _embedding(bench: Workbench) -> Served:
 def _classifying(bench: Workbench) -> Served:
     compute, loaded = partial(compute_logits, bench.loaded), bench.loaded
     pipeline = bench.pipeline(compute)
-    count = len(bench.output_of(compute, bench.noise_image())["logits"])
+    count = len(bench.output_of(compute, bench.noise_image)["logits"])
     if count != len(loaded.labels):  # PVT has a second label count in its configuration, which may differ
         raise ModelRefused(
             f"{loaded.architecture} gives {count} scores, and its configuration names {len(loaded.labels)} labels: "
@@ -106,7 +106,7 @@ def _classifying(bench: Workbench) -> Served:
 
 
 def _estimating_depth(bench: Workbench) -> Served:
-    maps, image = DepthMaps(bench.loaded), bench.noise_image()
+    maps, image = DepthMaps(bench.loaded), bench.noise_image
     pipeline = bench.pipeline(maps.compute)
     maps.check(bench.output_of(maps.compute, image), image)
     estimator = DepthEstimator(pipeline, maps, bench.images, bench.room)
@@ -114,7 +114,7 @@ def _estimating_depth(bench: Workbench) -> Served:
 
 
 def _transforming(bench: Workbench) -> Served:
-    transformation, image = Transformation(bench.loaded), bench.noise_image()
+    transformation, image = Transformation(bench.loaded), bench.noise_image
     pipeline = bench.pipeline(transformation.compute)
     compute_by_bands(bench.loaded, lambda: list(bench.output_of(transformation.compute, image).values()))
     transformation.check(bench.output_of(transformation.compute, image), image)

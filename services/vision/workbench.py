@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -48,7 +49,7 @@ class Workbench:
         runner = ImageRunner(self.loaded, compute)
 
         def run() -> list[Tensor]:
-            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in probes or [self.noise_image()]]
+            outputs = [runner.compute([probe.tensors, probe.tensors]) for probe in probes or [self.noise_image]]
             return [value for output in outputs for value in output.values()]
 
         return self.pipeline_of(runner, run)
@@ -67,8 +68,9 @@ class Workbench:
         wait = settings.batch_wait_ms / 1000
         return Pipeline(Batcher(runner, limits, admission, self.metrics, wait_seconds=wait))
 
+    @cached_property
     def noise_image(self) -> ImageInputs:
-        """Returns the model's inputs for an image of noise: no two parts are equal, so that no error can hide.
+        """The model's inputs for an image of noise: no two parts are equal, so that no error can hide.
 
         Raises:
             ModelRefused: the image processor fails on it.

@@ -22,6 +22,7 @@ class CtcModel:
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
         assert loaded.tokenizer is not None
+        self._loaded = loaded
         self._model: Any = loaded.model
         self._frames = FrameCount(loaded.model)
         # OmniASR's blank differs from its padding token.
@@ -40,9 +41,9 @@ class CtcModel:
         count = self._frames.of(batch, logits.shape[1])
         return {"ids": ids, "log_probabilities": highest - logits.logsumexp(-1), "count": count}
 
-    def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
+    def measure(self, reader: AudioReader) -> None:
         """See FrameModel."""
-        self.samples_per_frame = frame_length(reader, runner, "count")
+        self.samples_per_frame = frame_length(reader, AudioRunner(self._loaded, self.compute), "count")
         reader.pads = reader.pads and self._frames.known
 
     def emissions(self, found: Sequence[Window], outputs: Sequence[Any]) -> list[Emission]:

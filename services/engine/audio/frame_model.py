@@ -33,7 +33,7 @@ class FrameModel(Protocol):
         """Returns the model's outputs for a batch of recordings. A Compute of AudioRunner."""
         ...
 
-    def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
+    def measure(self, reader: AudioReader) -> None:
         """Measures the frame length, and turns padding off if padded frames cannot be told from audio.
 
         Raises:

@@ -60,7 +60,10 @@ def _pads(reader: AudioReader, runner: AudioRunner, allowed: float) -> bool:
     shorter = [reader.process(whole[: round(len(whole) * share)]) for share in _SHORTER]
     if not any("mask" in name for name in long.tensors) or not all(_fits(each, long) for each in shorter):
         return False
-    return all(_is_same_beside(each, long, runner, allowed) for each in shorter)
+    *beside, _ = _answers(runner, [*shorter, long])
+    return all(
+        _is_same(_answers(runner, [each])[0], found, allowed) for each, found in zip(shorter, beside, strict=True)
+    )
 
 
 def _fits(short: AudioInputs, long: AudioInputs) -> bool:
@@ -69,8 +72,8 @@ def _fits(short: AudioInputs, long: AudioInputs) -> bool:
     return short.kind != long.kind and next(shapes) == next(shapes)
 
 
-def _is_same_beside(short: AudioInputs, long: AudioInputs, runner: AudioRunner, allowed: float) -> bool:
-    (alone,), (beside, _) = _answers(runner, [short]), _answers(runner, [short, long])
+def _is_same(alone: dict[str, Tensor] | None, beside: dict[str, Tensor] | None, allowed: float) -> bool:
+    """Returns whether a recording's outputs alone and padded beside others are equal."""
     if alone is None or beside is None:
         return False
     for name, value in alone.items():

@@ -26,6 +26,7 @@ class TransducerModel:
     runner = SearchRunner
 
     def __init__(self, loaded: LoadedAudioModel) -> None:
+        self._loaded = loaded
         self._model: Any = loaded.model
         self._frames = FrameCount(loaded.model)
         self._blank = int(loaded.config.blank_token_id)
@@ -42,14 +43,14 @@ class TransducerModel:
         """
         if "progress" in batch:
             return self._search(batch["heard"], batch["progress"], self._cache(batch))
-        states: Tensor = self._model.get_audio_features(**batch).pooler_output
-        lengths = self._frames.of(batch, states.shape[1]).to(states.device)
+        states, lengths = self._hear(batch)
         none = torch.zeros_like(lengths)
         progress = torch.stack([lengths, none, none, none, none + self._blank], 1)
         return self._search(states, progress, ParakeetRNNTDecoderCache(self._model.config))
 
-    def measure(self, reader: AudioReader, runner: AudioRunner) -> None:
+    def measure(self, reader: AudioReader) -> None:
         """See FrameModel."""
+        runner = AudioRunner(self._loaded, lambda batch: {"frames": self._hear(batch)[1]})
         self.samples_per_frame = frame_length(reader, runner, "frames")
         reader.pads = reader.pads and self._frames.known
 
@@ -66,6 +67,11 @@ class TransducerModel:
                     written.append(Emission(token, first + place, first + place + span, log_probability))
                 place += duration
         return written
+
+    def _hear(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns the encoder states `[items, frames, width]` and the number of each item's frames."""
+        states: Tensor = self._model.get_audio_features(**batch).pooler_output
+        return states, self._frames.of(batch, states.shape[1]).to(states.device)
 
     def _search(self, heard: Tensor, progress: Tensor, cache: Any) -> dict[str, Tensor]:
         """Decodes encoder states `[items, frames, width]`.

@@ -71,8 +71,9 @@ def build_listening_engine(model: HeardModel, settings: EngineSettings, metrics:
     loaded = model.loaded
     require_rows(loaded, settings.max_sequences)
     require_wide(settings, f"{loaded.architecture} keeps those of an encoder too.")
+    window = model.noise(0)
     try:
-        layouts = layouts_of(loaded, loaded.model.config, partial(_run, loaded, model.noise(0)))
+        layouts = layouts_of(loaded, loaded.model.config, partial(_run, loaded, window))
     except NotPaged as reason:
         raise ModelRefused(str(reason)) from reason
     pages = page_count(loaded, settings, StateSize(0, sum(layout.bytes_per_token for layout in layouts.values())))
@@ -88,8 +89,7 @@ def build_listening_engine(model: HeardModel, settings: EngineSettings, metrics:
         accelerated(loaded, lambda: verify_encoder_decoder(loaded, runner, pool, references))
     except NotPaged as reason:
         raise ModelRefused(str(reason)) from reason
-    windows = [model.noise(0)] * 2
-    fuse_encoder(loaded, lambda: [torch.stack(encoder.encode(windows))])
+    fuse_encoder(loaded, lambda: [torch.stack(encoder.encode([window] * 2))])
     budget = PrefillBudget(settings.prefill_tokens, settings.decode_slowdown, clock=work_clock(loaded.device))
     engine = GenerationEngine(
         runner,
