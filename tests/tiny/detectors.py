@@ -111,9 +111,14 @@ def _rf_detr() -> tuple[PretrainedConfig, Any]:
 
 def _pp_doclayout_v2() -> tuple[PretrainedConfig, Any]:
     like, _ = _d_fine()
+    reading_order = {
+        "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 2,
+        "coordinate_size": 6, "shape_size": 4, "global_pointer_head_size": 16,
+    }  # fmt: skip
     config = CONFIG_MAPPING["pp_doclayout_v2"](
         backbone_config=like.backbone_config, encoder_in_channels=[16, 24, 32], encoder_hidden_dim=32, num_denoising=0,
         decoder_in_channels=[32, 32, 32], hidden_expansion=0.5, class_thresholds=[0.3] * 4, class_order=[0, 1, 2, 3],
+        reading_order_config=reading_order,
         **_SMALL, **_NAMED,
     )  # fmt: skip
     return config, tensor_processor("PPDocLayoutV2ImageProcessor")

@@ -161,7 +161,8 @@ def write_scribe(folder: Path, kind: str) -> Path:
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 parameter.add_(torch.randn_like(parameter) * (0.4 if "attn" in name else 0.2))
-    model.generation_config.max_length, model.generation_config.max_new_tokens = 24, None
+    brief = kind in {"moonshine_streaming", "speech_to_text", "seamless_m4t", "seamless_m4t_v2"}
+    model.generation_config.max_length, model.generation_config.max_new_tokens = 14 if brief else 24, None
     model.generation_config._from_model_config = False
     if kind in {"canary", "cohere_asr"}:
         model.generation_config.decoder_start_token_id = ids[_PROMPT[0]]

@@ -1,9 +1,10 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 
 from sensorium import AsyncClient, InvalidArgument, ModelNotServed, ResourceExhausted, SensoriumError, TaskNotSupported
 from sensorium.v1.common_pb2 import (
@@ -106,6 +107,15 @@ REFUSED: dict[str, tuple[GenerateRequest, list[str]]] = {
 }
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(checkpoints: Checkpoints) -> AsyncIterator[RunningStack]:
+    async with running_stack(checkpoints("llama"), max_sequences=8) as running:
+        yield running
+
+
 async def refusal(call: Any) -> SensoriumError:
     with pytest.raises(SensoriumError) as caught:
         await call
@@ -140,7 +150,7 @@ async def beside_neighbours(stack: RunningStack, check: Callable[[AsyncClient], 
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_every_violation_is_named(case: str, checkpoints: Checkpoints) -> None:
+async def test_every_violation_is_named(case: str, stack: RunningStack, checkpoints: Checkpoints) -> None:
     asked, fields = REFUSED[case]
 
     async def check(client: AsyncClient) -> None:
@@ -151,38 +161,34 @@ async def test_every_violation_is_named(case: str, checkpoints: Checkpoints) -> 
         assert error.request_id
 
     folder = checkpoints("llama")
-    async with running_stack(folder, max_sequences=8) as stack:
-        await beside_neighbours(stack, check, folder)
+    await beside_neighbours(stack, check, folder)
 
 
-async def test_garbage_and_giant_messages_are_refused(checkpoints: Checkpoints) -> None:
+async def test_garbage_and_giant_messages_are_refused(stack: RunningStack, checkpoints: Checkpoints) -> None:
     folder = checkpoints("llama")
-    async with running_stack(folder) as stack:
 
-        async def check(_: AsyncClient) -> None:
-            for data in (b"\xff\xff\xff", b"\x0a\x05ab", b"\x12\x02\xff\xfe"):
-                assert (await garbage(stack, data)).code() is grpc.StatusCode.INVALID_ARGUMENT
-            giant = GenerateRequest(prompt="x" * (40 << 20)).SerializeToString()
-            assert (await garbage(stack, giant)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    async def check(_: AsyncClient) -> None:
+        for data in (b"\xff\xff\xff", b"\x0a\x05ab", b"\x12\x02\xff\xfe"):
+            assert (await garbage(stack, data)).code() is grpc.StatusCode.INVALID_ARGUMENT
+        giant = GenerateRequest(prompt="x" * (40 << 20)).SerializeToString()
+        assert (await garbage(stack, giant)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
-        await beside_neighbours(stack, check, folder)
-
-
-async def test_a_giant_message_is_a_typed_error_at_the_client(checkpoints: Checkpoints) -> None:
-    async with running_stack(checkpoints("llama")) as stack:
-        error = await refusal(stack.client.text.generate(GenerateRequest(prompt="x" * (40 << 20))))
-        assert isinstance(error, ResourceExhausted)
+    await beside_neighbours(stack, check, folder)
 
 
-async def test_what_is_not_served_says_so(checkpoints: Checkpoints) -> None:
-    async with running_stack(checkpoints("llama")) as stack:
-        text, vision = stack.client.text, stack.client.vision
-        error = await refusal(text.generate(GenerateRequest(model="nobody", prompt="a")))
-        assert isinstance(error, ModelNotServed)
-        assert error.metadata["servedModels"] == "llama"
-        assert isinstance(await refusal(text.embed(EmbedRequest(texts=["a"]))), TaskNotSupported)
-        assert isinstance(await refusal(text.embed(EmbedRequest(model="llama", texts=["a"]))), TaskNotSupported)
-        assert isinstance(await refusal(vision.embed_image(EmbedImageRequest())), TaskNotSupported)
+async def test_a_giant_message_is_a_typed_error_at_the_client(stack: RunningStack) -> None:
+    error = await refusal(stack.client.text.generate(GenerateRequest(prompt="x" * (40 << 20))))
+    assert isinstance(error, ResourceExhausted)
+
+
+async def test_what_is_not_served_says_so(stack: RunningStack) -> None:
+    text, vision = stack.client.text, stack.client.vision
+    error = await refusal(text.generate(GenerateRequest(model="nobody", prompt="a")))
+    assert isinstance(error, ModelNotServed)
+    assert error.metadata["servedModels"] == "llama"
+    assert isinstance(await refusal(text.embed(EmbedRequest(texts=["a"]))), TaskNotSupported)
+    assert isinstance(await refusal(text.embed(EmbedRequest(model="llama", texts=["a"]))), TaskNotSupported)
+    assert isinstance(await refusal(vision.embed_image(EmbedImageRequest())), TaskNotSupported)
 
 
 async def test_the_service_itself_answers_like_the_gateway(checkpoints: Checkpoints) -> None:

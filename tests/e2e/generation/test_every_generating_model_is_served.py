@@ -19,6 +19,7 @@ from sensorium.v1.common_pb2 import (
     GenerationParameters,
     TokenIds,
 )
+from tests.drawn import drawn
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import RunningStack, running_stack
@@ -71,7 +72,7 @@ async def fields(call: Any) -> list[str]:
     return sorted(violation.field for violation in error.violations)
 
 
-@pytest.mark.parametrize("name", ["mamba", "bloom", "lfm2", "longrope"])
+@pytest.mark.parametrize("name", drawn(["mamba", "bloom", "lfm2", "longrope"], 2))
 async def test_a_decoder_with_other_state_continues_as_generate(name: str, checkpoints: Checkpoints) -> None:
     folder = checkpoints(name)
     prompts = [[7, 8, 9], [30 + i for i in range(25)], [100]]

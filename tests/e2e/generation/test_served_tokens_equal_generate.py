@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.drawn import drawn
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
 from tests.e2e.stack import running_stack
 from tests.tiny.language_models import greedy, tokenizer
 
-NEW_TOKENS = 32
+NEW_TOKENS = 24
 ARCHITECTURES = ["llama", "qwen3", "gemma3", "gpt2", "mixtral"]
 
 
@@ -20,7 +21,7 @@ def prompts(count: int) -> list[list[int]]:
     ]
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(params=drawn(ARCHITECTURES, 2))
 def folder(request: pytest.FixtureRequest, checkpoints: Checkpoints) -> Path:
     return checkpoints(request.param)
 

@@ -1,9 +1,11 @@
 import asyncio
+from collections.abc import AsyncIterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -16,9 +18,10 @@ from sensorium.v1.common_pb2 import (
     TokenIds,
 )
 from sensorium.v1.text_pb2 import GenerateRequest
+from tests.drawn import drawn
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.requests import read, request
-from tests.e2e.stack import running_stack
+from tests.e2e.stack import RunningStack, running_stack
 from tests.own_models import own
 from tests.tiny.language_models import END_ID, tokenizer, write_checkpoint
 from tests.waiting import until
@@ -32,6 +35,15 @@ EARLY = {
 }
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(checkpoints: Checkpoints) -> AsyncIterator[RunningStack]:
+    async with running_stack(checkpoints("llama")) as running:
+        yield running
+
+
 def generate(folder: Path, prompt: list[int], **options: Any) -> list[list[int]]:
     """Returns what transformers alone finds, each output up to its end."""
     model = deepcopy(own(AutoModelForCausalLM, folder))
@@ -40,19 +52,18 @@ def generate(folder: Path, prompt: list[int], **options: Any) -> list[list[int]]
     return [row[: row.index(END_ID) + 1] if END_ID in row else row for row in rows]
 
 
-async def test_candidates_come_by_index_and_the_first_is_that_of_a_request_for_one(checkpoints: Checkpoints) -> None:
-    async with running_stack(checkpoints("llama")) as stack:
-        four, one, neighbour = await asyncio.gather(
-            read(stack.client, request(PROMPT, candidate_count=4, **SAMPLED)),
-            read(stack.client, request(PROMPT, **SAMPLED)),
-            read(stack.client, request([8], max_new_tokens=30, ignore_eos=True)),
+async def test_candidates_come_by_index_and_the_first_is_that_of_a_request_for_one(stack: RunningStack) -> None:
+    four, one, neighbour = await asyncio.gather(
+        read(stack.client, request(PROMPT, candidate_count=4, **SAMPLED)),
+        read(stack.client, request(PROMPT, **SAMPLED)),
+        read(stack.client, request([8], max_new_tokens=30, ignore_eos=True)),
+    )
+    prompt_tokens = stack.text.metric("sensorium_engine_prompt_tokens_total")
+    whole = await stack.client.text.generate(
+        GenerateRequest(
+            prompt_token_ids=TokenIds(ids=PROMPT), parameters=GenerationParameters(candidate_count=4, **SAMPLED)
         )
-        prompt_tokens = stack.text.metric("sensorium_engine_prompt_tokens_total")
-        whole = await stack.client.text.generate(
-            GenerateRequest(
-                prompt_token_ids=TokenIds(ids=PROMPT), parameters=GenerationParameters(candidate_count=4, **SAMPLED)
-            )
-        )
+    )
     assert prompt_tokens == 2 * len(PROMPT) + 1
     assert four.token_ids == one.token_ids
     assert len({tuple(ids) for ids in four.candidates.values()}) == 4
@@ -66,26 +77,25 @@ async def test_candidates_come_by_index_and_the_first_is_that_of_a_request_for_o
         assert candidate.text == tokenizer().decode(candidate.token_ids, skip_special_tokens=True)
 
 
-async def test_an_interrupted_stream_of_candidates_goes_on_behind_any_of_its_events(checkpoints: Checkpoints) -> None:
+async def test_an_interrupted_stream_of_candidates_goes_on_behind_any_of_its_events(stack: RunningStack) -> None:
     asked = request(PROMPT, candidate_count=3, **SAMPLED | {"max_new_tokens": 8})
-    async with running_stack(checkpoints("llama")) as stack:
-        whole = await read(stack.client, asked)
-        deltas = [event.delta async for event in stack.client.text.stream_generate(asked) if event.HasField("delta")]
-        for cut in range(len(deltas) + 1):
-            held: dict[int, list[int]] = {}
-            for delta in deltas[:cut]:
-                held.setdefault(delta.candidate_index, []).extend(delta.token_ids)
-            del asked.delivered[:]
-            asked.delivered.extend(DeliveredTokens(candidate_index=i, token_ids=ids) for i, ids in held.items())
-            rest = await read(stack.client, asked)
-            for i, ids in whole.candidates.items():
-                assert held.get(i, []) + rest.candidates[i] == ids
-            assert rest.finishes == whole.finishes
-            assert rest.usage.output_token_count == whole.usage.output_token_count
-        await until(lambda: stack.text.metric("sensorium_engine_kv_cache_usage_ratio") == 0)
+    whole = await read(stack.client, asked)
+    deltas = [event.delta async for event in stack.client.text.stream_generate(asked) if event.HasField("delta")]
+    for cut in range(len(deltas) + 1):
+        held: dict[int, list[int]] = {}
+        for delta in deltas[:cut]:
+            held.setdefault(delta.candidate_index, []).extend(delta.token_ids)
+        del asked.delivered[:]
+        asked.delivered.extend(DeliveredTokens(candidate_index=i, token_ids=ids) for i, ids in held.items())
+        rest = await read(stack.client, asked)
+        for i, ids in whole.candidates.items():
+            assert held.get(i, []) + rest.candidates[i] == ids
+        assert rest.finishes == whole.finishes
+        assert rest.usage.output_token_count == whole.usage.output_token_count
+    await until(lambda: stack.text.metric("sensorium_engine_kv_cache_usage_ratio") == 0)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+@pytest.mark.parametrize("architecture", drawn(["llama", "gemma3"], 1))
 async def test_beams_equal_generate_beside_streams_and_come_at_the_end(
     architecture: str, checkpoints: Checkpoints
 ) -> None:

@@ -1,10 +1,12 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema
 import pytest
+import pytest_asyncio
 
 from sensorium import InvalidArgument
 from sensorium.v1.common_pb2 import (
@@ -45,6 +47,15 @@ FORMATS: dict[str, StructuredOutput] = {
 }
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(checkpoints: Checkpoints) -> AsyncIterator[RunningStack]:
+    async with running_stack(checkpoints("llama")) as running:
+        yield running
+
+
 def check(name: str, text: str) -> None:
     """Requires that a whole text is what its format says."""
     if name == "json_schema":
@@ -67,14 +78,11 @@ def asked(name: str, **parameters: Any) -> Any:
     )
 
 
-async def test_every_format_is_kept_in_a_batch_with_free_text(checkpoints: Checkpoints) -> None:
+async def test_every_format_is_kept_in_a_batch_with_free_text(stack: RunningStack, checkpoints: Checkpoints) -> None:
     folder = checkpoints("llama")
-    async with running_stack(folder) as stack:
-        free = [
-            read(stack.client, request(PROMPT, temperature=0, max_new_tokens=60, ignore_eos=True)) for _ in range(4)
-        ]
-        structured = [(name, seed) for name in FORMATS for seed in range(6)]
-        results = await asyncio.gather(*free, *(read(stack.client, asked(n, seed=seed)) for n, seed in structured))
+    free = [read(stack.client, request(PROMPT, temperature=0, max_new_tokens=60, ignore_eos=True)) for _ in range(4)]
+    structured = [(name, seed) for name in FORMATS for seed in range(6)]
+    results = await asyncio.gather(*free, *(read(stack.client, asked(n, seed=seed)) for n, seed in structured))
     wanted = greedy(folder, PROMPT, 60)
     assert all(result.token_ids[: len(wanted)] == wanted for result in results[:4])
     ended: set[str] = set()
@@ -87,18 +95,17 @@ async def test_every_format_is_kept_in_a_batch_with_free_text(checkpoints: Check
     assert ended == set(FORMATS)
 
 
-async def test_the_whole_and_the_stream_tell_the_same(checkpoints: Checkpoints) -> None:
-    async with running_stack(checkpoints("llama")) as stack:
-        for name in FORMATS:
-            streamed = await read(stack.client, asked(name, seed=3))
-            parameters = asked(name, seed=3).parameters
-            whole = await stack.client.text.generate(
-                GenerateRequest(prompt_token_ids=TokenIds(ids=PROMPT), parameters=parameters)
-            )
-            (candidate,) = whole.candidates
-            assert (candidate.text, list(candidate.token_ids)) == (streamed.text, streamed.token_ids)
-            assert candidate.finish == streamed.finish
-            assert candidate.finish.WhichOneof("matched") in (None, "token_id")
+async def test_the_whole_and_the_stream_tell_the_same(stack: RunningStack) -> None:
+    for name in FORMATS:
+        streamed = await read(stack.client, asked(name, seed=3))
+        parameters = asked(name, seed=3).parameters
+        whole = await stack.client.text.generate(
+            GenerateRequest(prompt_token_ids=TokenIds(ids=PROMPT), parameters=parameters)
+        )
+        (candidate,) = whole.candidates
+        assert (candidate.text, list(candidate.token_ids)) == (streamed.text, streamed.token_ids)
+        assert candidate.finish == streamed.finish
+        assert candidate.finish.WhichOneof("matched") in (None, "token_id")
 
 
 async def resumed(stack: RunningStack, name: str, whole: Read, count: int, **parameters: Any) -> Read:
@@ -108,13 +115,10 @@ async def resumed(stack: RunningStack, name: str, whole: Read, count: int, **par
 
 
 @pytest.mark.parametrize("name", ["json_schema", "grammar", "regex"])
-async def test_a_stream_broken_after_any_token_goes_on_exactly(name: str, checkpoints: Checkpoints) -> None:
+async def test_a_stream_broken_after_any_token_goes_on_exactly(name: str, stack: RunningStack) -> None:
     fields = {"seed": 11, "repetition_penalty": 1.2, "top_p": 0.95}
-    async with running_stack(checkpoints("llama")) as stack:
-        whole = await read(stack.client, asked(name, **fields))
-        rests = await asyncio.gather(
-            *(resumed(stack, name, whole, i, **fields) for i in range(len(whole.token_ids) + 1))
-        )
+    whole = await read(stack.client, asked(name, **fields))
+    rests = await asyncio.gather(*(resumed(stack, name, whole, i, **fields) for i in range(len(whole.token_ids) + 1)))
     assert len(whole.token_ids) > 4
     for i, rest in enumerate(rests):
         assert rest.token_ids == whole.token_ids[i:]
@@ -125,20 +129,19 @@ async def test_a_stream_broken_after_any_token_goes_on_exactly(name: str, checkp
         check(name, whole.text)
 
 
-async def test_delivered_tokens_that_contradict_the_structure_are_named(checkpoints: Checkpoints) -> None:
-    async with running_stack(checkpoints("llama")) as stack:
-        whole = await read(stack.client, asked("regex", seed=1))
-        for ids, place in (
-            ([whole.token_ids[0], 100, 101], 1),
-            ([2], 0),  # the end of sequence, where nothing is complete
-            ([*whole.token_ids, whole.token_ids[0]], len(whole.token_ids)),
-        ):
-            again = asked("regex", seed=1)
-            again.delivered.append(DeliveredTokens(token_ids=ids))
-            with pytest.raises(InvalidArgument) as caught:
-                await read(stack.client, again)
-            (violation,) = caught.value.violations
-            assert violation.field == f"delivered[0].token_ids[{place}]"
+async def test_delivered_tokens_that_contradict_the_structure_are_named(stack: RunningStack) -> None:
+    whole = await read(stack.client, asked("regex", seed=1))
+    for ids, place in (
+        ([whole.token_ids[0], 100, 101], 1),
+        ([2], 0),  # the end of sequence, where nothing is complete
+        ([*whole.token_ids, whole.token_ids[0]], len(whole.token_ids)),
+    ):
+        again = asked("regex", seed=1)
+        again.delivered.append(DeliveredTokens(token_ids=ids))
+        with pytest.raises(InvalidArgument) as caught:
+            await read(stack.client, again)
+        (violation,) = caught.value.violations
+        assert violation.field == f"delivered[0].token_ids[{place}]"
 
 
 REFUSED: dict[str, tuple[StructuredOutput, str]] = {
@@ -155,21 +158,20 @@ REFUSED: dict[str, tuple[StructuredOutput, str]] = {
 }  # fmt: skip
 
 
-async def test_what_does_not_compile_is_named_and_harms_nobody(checkpoints: Checkpoints) -> None:
+async def test_what_does_not_compile_is_named_and_harms_nobody(stack: RunningStack, checkpoints: Checkpoints) -> None:
     folder = checkpoints("llama")
-    async with running_stack(folder) as stack:
-        beside = asyncio.create_task(
-            read(stack.client, request(PROMPT, temperature=0, max_new_tokens=200, ignore_eos=True))
-        )
-        await until(lambda: stack.text.metric("sensorium_engine_requests_running") == 1)
-        for structured, field in REFUSED.values():
-            parameters = GenerationParameters(structured_output=structured, top_k=-1)
-            with pytest.raises(InvalidArgument) as caught:
-                await stack.client.text.generate(GenerateRequest(prompt="a", parameters=parameters))
-            # Beside all else that is wrong.
-            fields = [violation.field for violation in caught.value.violations]
-            assert fields == [f"parameters.structured_output{field}", "parameters.top_k"]
-            assert all(violation.description for violation in caught.value.violations)
-        wanted = greedy(folder, PROMPT, 200)
-        assert (await beside).token_ids[: len(wanted)] == wanted
-        await until(lambda: stack.text.metric("sensorium_engine_requests_running") == 0)
+    beside = asyncio.create_task(
+        read(stack.client, request(PROMPT, temperature=0, max_new_tokens=200, ignore_eos=True))
+    )
+    await until(lambda: stack.text.metric("sensorium_engine_requests_running") == 1)
+    for structured, field in REFUSED.values():
+        parameters = GenerationParameters(structured_output=structured, top_k=-1)
+        with pytest.raises(InvalidArgument) as caught:
+            await stack.client.text.generate(GenerateRequest(prompt="a", parameters=parameters))
+        # Beside all else that is wrong.
+        fields = [violation.field for violation in caught.value.violations]
+        assert fields == [f"parameters.structured_output{field}", "parameters.top_k"]
+        assert all(violation.description for violation in caught.value.violations)
+    wanted = greedy(folder, PROMPT, 200)
+    assert (await beside).token_ids[: len(wanted)] == wanted
+    await until(lambda: stack.text.metric("sensorium_engine_requests_running") == 0)

@@ -12,6 +12,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.tiny.vision_models import write_vision_model
@@ -34,7 +35,7 @@ async def classify(stack: RunningStack, *images: Image, **more: Any) -> pb.Class
     return await stack.client.vision.classify_image(pb.ClassifyImageRequest(images=map(media, images), **more))
 
 
-@pytest.mark.parametrize("name", ["vit", "beit", "swin", "resnet", "convnext", "dinov2"])
+@pytest.mark.parametrize("name", drawn(["vit", "beit", "swin", "resnet", "convnext", "dinov2"], 3))
 async def test_labels_are_the_pipelines(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path / name, name)
     expected = [by_pipeline(folder)(image, top_k=len(LABELS)) for image in PICTURES]

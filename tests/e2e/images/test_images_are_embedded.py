@@ -18,6 +18,7 @@ from transformers import (
 from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import vision_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.stack import RunningStack, vision_stack
 from tests.tiny.joint_models import WIDTH, write_joint_model
@@ -43,7 +44,7 @@ async def embed(stack: RunningStack, **more: Any) -> np.ndarray[Any, Any]:
     return np.array([each.values for each in answer.image_embeddings])
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "beit", "swin", "resnet", "convnext"])
+@pytest.mark.parametrize("name", drawn(["vit", "dinov2", "beit", "swin", "resnet", "convnext"], 3))
 async def test_vectors_are_what_the_pipeline_pools(tmp_path: Path, name: str) -> None:
     folder = write_vision_model(tmp_path / name, name, AutoModel)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
@@ -73,7 +74,7 @@ async def test_what_has_no_weights_to_pool_gives_its_class_token(tmp_path: Path)
         np.testing.assert_allclose(await embed(stack), unit(torch.stack(states)), atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["clip", "siglip", "siglip2", "align", "chinese_clip"])
+@pytest.mark.parametrize("name", drawn(["clip", "siglip", "siglip2", "align", "chinese_clip"], 3))
 async def test_images_and_texts_share_a_space(tmp_path: Path, name: str) -> None:
     folder = write_joint_model(tmp_path / name, name)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()

@@ -12,6 +12,7 @@ from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e import conversations
 from tests.e2e.pictures import media
 from tests.e2e.requests import Read
@@ -22,7 +23,7 @@ from tests.tiny import multimodal_models as tiny
 PARAMETERS = common.GenerationParameters(temperature=0, max_new_tokens=12, ignore_eos=True)
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen2_vl"])
+@pytest.mark.parametrize("name", drawn(["llava", "qwen2_vl"], 1))
 async def test_they_are_asked_in_a_turn_of_the_user(tmp_path: Path, name: str) -> None:
     folder, own = tiny.write_checkpoint(tmp_path / name, name), OwnModel(tmp_path / name, name)
     first, second, third = (tiny.picture(seed) for seed in range(3))

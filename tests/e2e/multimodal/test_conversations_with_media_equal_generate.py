@@ -5,20 +5,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.conversations import part, prompt, read, request
 from tests.e2e.stack import RunningStack, multimodal_stack
 from tests.own_multimodal import OwnModel, Said, recording, shown
 from tests.tiny import multimodal_models as tiny
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "repetition_penalty": 1.1}
 
 
-@pytest.fixture(scope="module", params=["llava", "qwen2_vl", "idefics3", "smolvlm", "qwen2_audio"])
+@pytest.fixture(scope="module", params=drawn(["llava", "qwen2_vl", "idefics3", "smolvlm", "qwen2_audio"], 2))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -59,7 +62,7 @@ async def test_streamed_tokens_equal_generate_alone_and_in_a_mixed_batch(folder:
     assert whole.usage.HasField("audio_duration") != reads_images
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def llava(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     folder = tiny.write_checkpoint(tmp_path_factory.mktemp("llava"), "llava")
     async with multimodal_stack(folder) as stack:
@@ -67,7 +70,7 @@ async def llava(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
 
 
 async def test_it_resumes_and_shares_prefixes(llava: RunningStack) -> None:
-    said = (tiny.picture(1), tiny.picture(2), "Go on.")
+    said = (tiny.picture(11), tiny.picture(12), "Go on.")
     whole = await read(llava.client, request(*said, seed=3, **SAMPLED))
     asked = request(*said, seed=3, **SAMPLED)
     asked.delivered.add(token_ids=whole.token_ids[:5])
@@ -75,7 +78,7 @@ async def test_it_resumes_and_shares_prefixes(llava: RunningStack) -> None:
     assert rest.token_ids == whole.token_ids[5:]
     assert whole.usage.cached_token_count == 0
     assert rest.usage.cached_token_count >= 32
-    other = await read(llava.client, request(tiny.picture(1), tiny.picture(3), "Go on.", seed=3, **SAMPLED))
+    other = await read(llava.client, request(tiny.picture(11), tiny.picture(13), "Go on.", seed=3, **SAMPLED))
     assert 16 <= other.usage.cached_token_count < rest.usage.cached_token_count
 
 

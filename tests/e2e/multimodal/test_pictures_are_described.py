@@ -15,6 +15,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import multimodal_pb2 as pb
 from services.engine.checkpoint import ModelRefused
+from tests.drawn import drawn
 from tests.e2e.pictures import PICTURES, media
 from tests.e2e.requests import Read
 from tests.e2e.stack import RunningStack, multimodal_stack
@@ -42,7 +43,7 @@ async def tasks(stack: RunningStack) -> list[int]:
     return list((await stack.client.models.get_model(models.GetModelRequest())).model.tasks)
 
 
-@pytest.mark.parametrize("name", ["vit-gpt2", "blip", "git", "pix2struct"])
+@pytest.mark.parametrize("name", drawn(["vit-gpt2", "blip", "git", "pix2struct"], 2))
 async def test_captions_equal_generate(tmp_path: Path, name: str) -> None:
     own = OwnPictures(write_picture_model(tmp_path, name))
     pairs = list(zip(PICTURES, TEXTS, strict=True))
@@ -126,7 +127,7 @@ async def test_answers_about_pages_equal_generate(tmp_path: Path, name: str) -> 
         assert models.TASK_ANSWER_DOCUMENT_QUESTION in await tasks(stack)
 
 
-@pytest.mark.parametrize("name", ["vit-gpt2", "blip"])
+@pytest.mark.parametrize("name", drawn(["vit-gpt2", "blip"], 1))
 async def test_every_way_to_generate_is_served(tmp_path: Path, name: str) -> None:
     own = OwnPictures(write_picture_model(tmp_path, name))
     async with multimodal_stack(tmp_path) as stack:

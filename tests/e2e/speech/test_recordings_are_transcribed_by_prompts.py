@@ -15,6 +15,7 @@ from sensorium import InvalidArgument
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
 from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
@@ -92,7 +93,7 @@ async def transcribe(stack: RunningStack, samples: Samples, **more: Any) -> pb.T
     return await stack.client.speech.transcribe(pb.TranscribeRequest(**request))
 
 
-@pytest.mark.parametrize("name", OWN_REQUESTS)
+@pytest.mark.parametrize("name", drawn([*OWN_REQUESTS], 3))
 async def test_texts_are_generates_for_the_processors_own_request(tmp_path: Path, name: str) -> None:
     folder = tiny.write_checkpoint(tmp_path, name, seed=3)
     reference, wish = Reference(folder, name), OWN_REQUESTS[name]
@@ -116,7 +117,7 @@ async def test_texts_are_generates_for_the_processors_own_request(tmp_path: Path
         assert answer.transcripts[0].finish_reason == common.FINISH_REASON_MAX_NEW_TOKENS
 
 
-@pytest.mark.parametrize("name", ["granite_speech", "granite_speech_plus"])
+@pytest.mark.parametrize("name", drawn(["granite_speech", "granite_speech_plus"], 1))
 async def test_granite_is_asked_in_the_words_that_it_was_trained_with(tmp_path: Path, name: str) -> None:
     folder = tiny.write_checkpoint(tmp_path, name, seed=3)
     reference = Reference(folder, name)

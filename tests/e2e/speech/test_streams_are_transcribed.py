@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
+from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer, GenerationConfig
 
 from sensorium import Client, InvalidArgument
 from sensorium.v1 import models_pb2 as models
@@ -108,7 +108,7 @@ async def test_models_that_write_token_by_token_hear_too(tmp_path: Path, aligned
         results = finals(await events_of(stack.client, requests(AUDIO, language="en", word_times=aligned)))
         assert [result.text for result in results] == expected
         assert all(result.language == "en" and bool(result.words) == aligned for result in results)
-        interim = await events_of(stack.client, requests(AUDIO, language="en", interim_results=True), pace=3)
+        interim = await events_of(stack.client, requests(AUDIO, language="en", interim_results=True), pace=6)
         assert len(finals(interim)) == 2
         if not aligned:
             with pytest.raises(InvalidArgument, match=r"config\.word_times"):
@@ -117,13 +117,16 @@ async def test_models_that_write_token_by_token_hear_too(tmp_path: Path, aligned
 
 async def test_models_that_are_asked_in_a_prompt_hear_too(tmp_path: Path) -> None:
     folder = hearing_models.write_checkpoint(tmp_path, "audioflamingo3", seed=2)
+    own = GenerationConfig.from_pretrained(folder)
+    own.max_new_tokens = 12
+    own.save_pretrained(folder)
     async with speech_stack(folder) as stack:
         whole = [pb.TranscribeRequest(audio=media(each.samples)) for each in utterances()]
         expected = [(await stack.client.speech.transcribe(request)).transcripts[0].text for request in whole]
         results = finals(await events_of(stack.client, requests(AUDIO)))
         assert [result.text for result in results] == expected
         assert all(expected)
-        events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=3)
+        events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=6)
         assert [result.text for result in finals(events)] == expected
         with pytest.raises(InvalidArgument, match=r"config\.prompt: does not apply: the model takes none"):
             await events_of(stack.client, requests(AUDIO, prompt="Hi."))
@@ -134,7 +137,7 @@ async def test_results_depend_neither_on_pieces_nor_on_company(one_folder: Path)
     async with speech_stack(one_folder) as stack:
         alone = told(await events_of(stack.client, requests(AUDIO)))
         assert len(alone) == 2
-        streams = [requests(AUDIO, draws.integers(1, 20_000, 40)) for _ in range(20)]
+        streams = [requests(AUDIO, draws.integers(1, 20_000, 40)) for _ in range(6)]
         for events in await asyncio.gather(*(events_of(stack.client, stream) for stream in streams)):
             assert told(events) == alone
 

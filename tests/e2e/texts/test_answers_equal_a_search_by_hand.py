@@ -18,6 +18,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.stack import running_stack
 from tests.e2e.understanding import TOLERANCE, random_texts, violations
 from tests.own_models import own
@@ -85,7 +86,7 @@ def equal(answer: pb.AnswerQuestionResponse, context: str, found: Found, count: 
     assert all(context[one.start : one.end] == one.text for one in answer.answers)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "longformer", "deberta", "albert", "modernbert"])
+@pytest.mark.parametrize("name", drawn(["bert", "roberta", "longformer", "deberta", "albert", "modernbert"], 3))
 async def test_answers_are_the_best_stretches_of_all_windows(tmp_path: Path, name: str) -> None:
     folder = write_encoder(tmp_path / name, name, AutoModelForQuestionAnswering)
     short, long = random_texts(8, words=7, seed=5), " ".join(random_texts(45, seed=6))
@@ -133,7 +134,7 @@ async def test_no_answer_is_found_where_the_model_finds_none(tmp_path: Path) -> 
 
 async def test_contexts_of_every_kind_are_answered_or_refused_and_harm_nobody(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / "roberta", "roberta", AutoModelForQuestionAnswering)
-    huge = "the lazy dog over " * 5000
+    huge = "the lazy dog over " * 1500
     long_question = "the lazy dog over " * 10
     async with running_stack(folder) as stack:
         ask = stack.client.text.answer_question

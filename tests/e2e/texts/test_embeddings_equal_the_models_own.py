@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from sensorium import InvalidArgument
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.stack import running_stack
 from tests.own_models import own
 from tests.tiny.encoders import CONTEXT, write_encoder
@@ -42,7 +43,7 @@ def unit(vector: torch.Tensor) -> np.ndarray[Any, Any]:
     return torch.nn.functional.normalize(vector, dim=-1).numpy()
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "modernbert", "mpnet", "deberta", "distilbert", "qwen3"])
+@pytest.mark.parametrize("name", drawn(["bert", "roberta", "modernbert", "mpnet", "deberta", "distilbert", "qwen3"], 3))
 async def test_vectors_are_the_pooled_states_of_the_model(tmp_path: Path, name: str) -> None:
     folder = write_encoder(tmp_path / name, name, AutoModel)
     task = {"task": "embed"} if name == "qwen3" else {}

@@ -13,6 +13,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.stack import running_stack
 from tests.e2e.understanding import TOLERANCE, own_model, random_texts, transformers_pipeline, violations
 from tests.tiny.encoders import CONTEXT, write_encoder
@@ -48,11 +49,11 @@ def equal(found: Any, expected: list[dict[str, Any]], text: str) -> None:
     assert all(span.text == text[span.start : span.end] for span in found)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "electra", "modernbert", "deberta"])
+@pytest.mark.parametrize("name", drawn(["bert", "roberta", "electra", "modernbert", "deberta"], 2))
 async def test_spans_of_every_aggregation_are_the_pipelines(tmp_path: Path, name: str) -> None:
     folder = tagger(tmp_path / name, name)
-    texts = short_texts(folder, 50)
-    assert len(texts) > 30
+    texts = short_texts(folder, 25)
+    assert len(texts) > 15
     reference = transformers_pipeline("token-classification", folder)
     async with running_stack(folder) as stack:
         label = stack.client.text.classify_tokens
@@ -115,7 +116,7 @@ def probabilities_by_windows(folder: Path, text: str, overlap: int) -> torch.Ten
     return torch.stack([best[i][1] for i in range(len(ids))]).softmax(-1)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta"])
+@pytest.mark.parametrize("name", drawn(["bert", "roberta"], 1))
 @pytest.mark.parametrize("overlap", [None, 0, 17, 31])
 async def test_long_texts_are_read_in_windows(tmp_path: Path, name: str, overlap: int | None) -> None:
     folder = tagger(tmp_path / name, name)
@@ -144,7 +145,7 @@ async def test_texts_of_every_kind_are_answered_or_refused_and_harm_nobody(tmp_p
     folder = tagger(tmp_path / "bert")
     reference = transformers_pipeline("token-classification", folder)
     odd = ["   ", "\u0000\u0001\u200b\t", "[SEP] fox [MASK] [PAD]", "\u0301", "🙂" * 40]
-    huge = "the lazy dog over " * 5000
+    huge = "the lazy dog over " * 1500
     async with running_stack(folder) as stack:
         label = stack.client.text.classify_tokens
 
@@ -168,7 +169,7 @@ async def test_texts_of_every_kind_are_answered_or_refused_and_harm_nobody(tmp_p
         ]
         for text, spans in zip(odd, strange.results, strict=True):
             equal(spans.spans, reference(text, aggregation_strategy="simple", ignore_labels=[""]), text)
-        assert len(long.results[0].spans) == 20_000
+        assert len(long.results[0].spans) == 6000
         assert long.results[0].spans[-1].end == len(huge) - 1
         (expected,) = reference(["the lazy dog"], aggregation_strategy="simple")
         for spans in neighbour.results:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,9 @@ ASK = SynthesisAsk(
 )
 
 
-@pytest.mark.parametrize("write", [write_csm, write_dia])
+@pytest.mark.parametrize(
+    "write", [partial(write_csm, new_tokens=24), partial(write_dia, length=200)], ids=["csm", "dia"]
+)
 async def test_a_text_that_is_not_read_waits_between_its_sentences(
     tmp_path: Path, write: Callable[[Path], Path], loops: Callable[[], int]
 ) -> None:
