@@ -81,7 +81,7 @@ def asked(name: str, **parameters: Any) -> Any:
 async def test_every_format_is_kept_in_a_batch_with_free_text(stack: RunningStack, checkpoints: Checkpoints) -> None:
     folder = checkpoints("llama")
     free = [read(stack.client, request(PROMPT, temperature=0, max_new_tokens=60, ignore_eos=True)) for _ in range(4)]
-    structured = [(name, seed) for name in FORMATS for seed in range(6)]
+    structured = [(name, seed) for name in FORMATS for seed in range(4)]
     results = await asyncio.gather(*free, *(read(stack.client, asked(n, seed=seed)) for n, seed in structured))
     wanted = greedy(folder, PROMPT, 60)
     assert all(result.token_ids[: len(wanted)] == wanted for result in results[:4])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,14 @@ def same(found: Sequence[Found], wanted: Sequence[Found], image: Image.Image) ->
         left.remove(match)
 
 
+@cache
+def own_processor(folder: Path) -> Any:
+    return AutoImageProcessor.from_pretrained(folder, backend="pil")
+
+
 def by_hand(folder: Path, image: Image.Image, threshold: float) -> list[Found]:
     """Returns the objects of one image alone, by the model and its processor."""
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    processor = own_processor(folder)
     model = own(AutoModelForObjectDetection, folder)
     with torch.inference_mode():
         output = model(**processor(images=image, return_tensors="pt"))

@@ -69,8 +69,10 @@ async def test_captions_equal_generate(tmp_path: Path, name: str) -> None:
             await stack.client.multimodal.answer_image_question(pb.AnswerImageQuestionRequest(question="who"))
 
 
-@pytest.mark.parametrize(("name", "task"), [("blip-answers", "auto"), ("pix2struct-answers", "auto"),
-                                            ("git", "answer-image-question")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "task"),
+    drawn([("blip-answers", "auto"), ("pix2struct-answers", "auto"), ("git", "answer-image-question")], 1),
+)
 async def test_answers_about_images_equal_generate(tmp_path: Path, name: str, task: str) -> None:
     own = OwnPictures(write_picture_model(tmp_path, name))
     questions = ["what is the fox", "who wrote the first program?", "the lazy dog", "where"]

@@ -1,11 +1,13 @@
 """StreamTranscribe through gateway and client, against the model called by hand on each utterance."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer, GenerationConfig
 
@@ -18,13 +20,15 @@ from services.speech.live.intake import Encoding, Intake
 from services.speech.live.utterance import Excerpt, Reach
 from services.speech.live.voice_network import VoiceNetwork
 from tests.e2e.live_audio import AUDIO, TWO, events_of, finals, requests
-from tests.e2e.stack import speech_stack
+from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import media
 from tests.tiny import hearing_models
 from tests.tiny.audio_models import write_ctc_model
 from tests.tiny.listening_models import write_listening_model
 from tests.vowels import RATE, Samples
 from tests.waiting import PATIENCE
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module", params=["wav2vec2", "parakeet"])
@@ -35,6 +39,12 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ctc_model(tmp_path_factory.mktemp("one"), "wav2vec2")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(one_folder: Path) -> AsyncIterator[RunningStack]:
+    async with speech_stack(one_folder) as running:
+        yield running
 
 
 def told(events: list[pb.StreamTranscribeResponse]) -> list[Any]:
@@ -132,23 +142,21 @@ async def test_models_that_are_asked_in_a_prompt_hear_too(tmp_path: Path) -> Non
             await events_of(stack.client, requests(AUDIO, prompt="Hi."))
 
 
-async def test_results_depend_neither_on_pieces_nor_on_company(one_folder: Path) -> None:
+async def test_results_depend_neither_on_pieces_nor_on_company(stack: RunningStack) -> None:
     draws = np.random.default_rng(0)
-    async with speech_stack(one_folder) as stack:
-        alone = told(await events_of(stack.client, requests(AUDIO)))
-        assert len(alone) == 2
-        streams = [requests(AUDIO, draws.integers(1, 20_000, 40)) for _ in range(6)]
-        for events in await asyncio.gather(*(events_of(stack.client, stream) for stream in streams)):
-            assert told(events) == alone
+    alone = told(await events_of(stack.client, requests(AUDIO)))
+    assert len(alone) == 2
+    streams = [requests(AUDIO, draws.integers(1, 20_000, 40)) for _ in range(6)]
+    for events in await asyncio.gather(*(events_of(stack.client, stream) for stream in streams)):
+        assert told(events) == alone
 
 
-async def test_interim_results_never_take_back_what_is_stable(one_folder: Path) -> None:
+async def test_interim_results_never_take_back_what_is_stable(stack: RunningStack) -> None:
     events: list[pb.StreamTranscribeResponse] = []
-    async with speech_stack(one_folder) as stack:
-        for pace in (4, 1, 0.5):  # a machine that stops meanwhile leaves out interim results, which are due by time
-            events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=pace)
-            if len(events) > 8:
-                break
+    for pace in (4, 1, 0.5):  # a machine that stops meanwhile leaves out interim results, which are due by time
+        events = await events_of(stack.client, requests(AUDIO, interim_results=True), pace=pace)
+        if len(events) > 8:
+            break
     stable = ["", ""]
     for result in (event.result for event in events if event.HasField("result")):
         assert result.text.startswith(stable[result.utterance_index])
@@ -159,12 +167,11 @@ async def test_interim_results_never_take_back_what_is_stable(one_folder: Path) 
     assert len(finals(events)) == 2
 
 
-async def test_a_plain_client_hears_the_same(one_folder: Path) -> None:
+async def test_a_plain_client_hears_the_same(stack: RunningStack) -> None:
     def blocking(address: str) -> list[pb.StreamTranscribeResponse]:
         with Client(address, timeout=PATIENCE) as client:
             return list(client.speech.stream_transcribe(requests(AUDIO)))
 
-    async with speech_stack(one_folder) as stack:
-        there = f"127.0.0.1:{stack.gateway.server.port}"
-        events = await asyncio.to_thread(blocking, there)
-        assert told(events) == told(await events_of(stack.client, requests(AUDIO)))
+    there = f"127.0.0.1:{stack.gateway.server.port}"
+    events = await asyncio.to_thread(blocking, there)
+    assert told(events) == told(await events_of(stack.client, requests(AUDIO)))

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from sensorium import DeadlineExceeded, InvalidArgument, SensoriumError
 from sensorium.v1 import speech_pb2 as pb
@@ -17,23 +18,30 @@ from tests.tiny.audio_models import write_ctc_model
 from tests.vowels import RATE
 from tests.waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture(scope="module")
 def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ctc_model(tmp_path_factory.mktemp("one"), "wav2vec2")
 
 
-async def test_one_utterance_completes_a_stream_that_goes_on(one_folder: Path) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(one_folder: Path) -> AsyncIterator[RunningStack]:
+    async with speech_stack(one_folder) as running:
+        yield running
+
+
+async def test_one_utterance_completes_a_stream_that_goes_on(stack: RunningStack) -> None:
     def endless() -> Iterator[pb.StreamTranscribeRequest]:
         yield from requests(AUDIO, single_utterance=True)
         while True:
             yield pb.StreamTranscribeRequest(audio=bytes(3200))
 
-    async with speech_stack(one_folder) as stack:
-        for _ in range(3):
-            events = await events_of(stack.client, endless())
-            assert len(finals(events)) == 1
-            assert events[-1].HasField("completed")
+    for _ in range(3):
+        events = await events_of(stack.client, endless())
+        assert len(finals(events)) == 1
+        assert events[-1].HasField("completed")
 
 
 ODD = AUDIO + b"x"
@@ -67,17 +75,16 @@ WRONG: dict[str, tuple[list[pb.StreamTranscribeRequest], set[str]]] = {
 }
 
 
-async def test_what_is_wrong_is_refused_and_harms_no_neighbour(one_folder: Path) -> None:
-    async with speech_stack(one_folder) as stack:
-        neighbour = asyncio.create_task(events_of(stack.client, requests(AUDIO, interim_results=True), pace=4))
-        for case, (messages, fields) in WRONG.items():
-            with pytest.raises(InvalidArgument) as refused:
-                await events_of(stack.client, iter(messages))
-            assert {violation.field for violation in refused.value.violations} == fields, case
-        with pytest.raises(InvalidArgument):
-            await events_of(stack.client, iter([]))
-        assert len(finals(await neighbour)) == 2
-        await closed(stack)
+async def test_what_is_wrong_is_refused_and_harms_no_neighbour(stack: RunningStack) -> None:
+    neighbour = asyncio.create_task(events_of(stack.client, requests(AUDIO, interim_results=True), pace=4))
+    for case, (messages, fields) in WRONG.items():
+        with pytest.raises(InvalidArgument) as refused:
+            await events_of(stack.client, iter(messages))
+        assert {violation.field for violation in refused.value.violations} == fields, case
+    with pytest.raises(InvalidArgument):
+        await events_of(stack.client, iter([]))
+    assert len(finals(await neighbour)) == 2
+    await closed(stack)
 
 
 async def closed(stack: RunningStack) -> None:
@@ -138,24 +145,24 @@ async def test_a_sender_who_is_ahead_waits(one_folder: Path) -> None:
         assert events[-1].completed.usage.audio_duration.ToSeconds() == 6 * len(TWO) // RATE
 
 
-async def test_many_silent_streams_cost_the_model_nothing(one_folder: Path) -> None:
-    async with speech_stack(one_folder) as stack:
-        steps = stack.service.metric("sensorium_engine_steps_total")
-        hold = asyncio.Event()
+async def test_many_silent_streams_cost_the_model_nothing(stack: RunningStack) -> None:
+    await closed(stack)
+    steps = stack.service.metric("sensorium_engine_steps_total")
+    hold = asyncio.Event()
 
-        async def silence() -> AsyncIterator[pb.StreamTranscribeRequest]:
-            yield config(interim_results=True)
-            for _ in range(5):
-                yield pb.StreamTranscribeRequest(audio=bytes(3200))
-            await hold.wait()
+    async def silence() -> AsyncIterator[pb.StreamTranscribeRequest]:
+        yield config(interim_results=True)
+        for _ in range(5):
+            yield pb.StreamTranscribeRequest(audio=bytes(3200))
+        await hold.wait()
 
-        streams = [asyncio.create_task(ended_well(stack, silence())) for _ in range(40)]
-        await until(lambda: stack.service.metric("sensorium_engine_live_streams") == 40)
-        assert len(finals(await events_of(stack.client, requests(AUDIO)))) == 2
-        hold.set()
-        assert await asyncio.gather(*streams) == [2] * 40
-        assert stack.service.metric("sensorium_engine_steps_total") == steps + 2
-        await closed(stack)
+    streams = [asyncio.create_task(ended_well(stack, silence())) for _ in range(40)]
+    await until(lambda: stack.service.metric("sensorium_engine_live_streams") == 40)
+    assert len(finals(await events_of(stack.client, requests(AUDIO)))) == 2
+    hold.set()
+    assert await asyncio.gather(*streams) == [2] * 40
+    assert stack.service.metric("sensorium_engine_steps_total") == steps + 2
+    await closed(stack)
 
 
 async def ended_well(stack: RunningStack, messages: AsyncIterator[Any]) -> int:

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import text_pb2 as pb
+from tests.drawn import drawn
 from tests.e2e.stack import running_stack
 from tests.e2e.understanding import TOLERANCE, own_model, random_texts, transformers_pipeline, violations
 from tests.tiny.encoders import CONTEXT, write_encoder
@@ -38,7 +39,7 @@ def equal(results: Any, expected: list[dict[str, Any]], labels: list[str] = LABE
         np.testing.assert_allclose([score.score for score in found.labels], wanted["scores"], atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", drawn([*OWN], 2))
 async def test_labels_of_the_request_are_scored_as_the_pipeline_does(tmp_path: Path, name: str) -> None:
     folder, texts, template = inference(tmp_path / name, name), random_texts(8, words=4), "It is about {}, surely."
     reference = transformers_pipeline("zero-shot-classification", folder)
