@@ -82,7 +82,7 @@ def test_a_program_prints_what_its_comments_say(
     try:
         exec(program, scope)
     finally:
-        scope["client"].close()  # pyright: ignore[reportAttributeAccessIssue]
+        scope["client"].close()
     printed = capsys.readouterr().out
     assert printed.strip()
     for expected in re.findall(r"^ *print\(.*\)  # (.+)$", program, re.MULTILINE):

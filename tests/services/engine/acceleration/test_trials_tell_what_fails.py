@@ -22,7 +22,7 @@ def test_what_a_models_own_code_raises_is_a_refusal(error: type[Exception]) -> N
 def test_a_model_is_run_once_as_it_is_and_once_with_each_change() -> None:
     """Nothing of it is an encoder layer, so linear layers are all that is changed."""
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    model.dtype = torch.float32  # pyright: ignore[reportArgumentType] - as transformers' models have
+    model.dtype = torch.float32  # as transformers' models have
     runs: list[torch.Tensor] = []
 
     def run() -> list[torch.Tensor]:
