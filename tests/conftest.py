@@ -69,8 +69,8 @@ def resizing_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers per core: tests spend half of their time waiting for sockets, timers and other processes."""
-    return 2 * (os.cpu_count() or 1)
+    """One more than cores: some tests wait for sockets and timers, and each worker takes long to collect them all."""
+    return 1 + (os.cpu_count() or 1)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
