@@ -172,7 +172,7 @@ async def test_paused_requests_take_no_steps_and_resume_within_the_limit() -> No
         await until(lambda: len(running.steps) == 6 * 9 and running.running == 0)
         running.open.clear()
         readers = [asyncio.ensure_future(heard(stream)) for stream in resting.values()]
-        await until(lambda: running.running == 6)
+        await until(lambda: not any(stream._pieces for stream in resting.values()))
         new = asyncio.ensure_future(heard(running.speak("new", 1)))
         running.open.set()
         assert [len(found) for found in await asyncio.gather(*readers)] == [14] * 6
