@@ -1,11 +1,28 @@
 """The native library compiled for this machine, and for other levels of processors."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 
-from services.engine.native.library import Library, load_library
+from services.engine.native.library import NATIVE, Library, _compiler, load_library
 
-OPTIONS = {"native": (), "without bfloat16": ("-mno-avx512bf16",), "without AVX-512": ("-mno-avx512f",)}
+_OPTIONS = {"native": (), "without bfloat16": ("-mno-avx512bf16",), "without AVX-512": ("-mno-avx512f",)}
 """Compiler options by a readable name."""
+
+
+def _differing() -> Iterator[str]:
+    """Yields the names of options with which this processor gets other instructions than with those before."""
+    known: set[bytes] = set()
+    for name, options in _OPTIONS.items():
+        command = [*_compiler(), *NATIVE, *options, "-dM", "-E", "-x", "c", os.devnull]
+        try:
+            defined = subprocess.run(command, check=True, capture_output=True).stdout
+        except (OSError, subprocess.CalledProcessError):  # other architectures do not have these options
+            defined = None
+        if not options or (defined is not None and defined not in known):
+            yield name
+        if defined is not None:
+            known.add(defined)
 
 
 def _compiled_for(*options: str) -> Library | None:
@@ -22,7 +39,9 @@ def _compiled_for(*options: str) -> Library | None:
             os.environ["CC"] = own
 
 
+DIFFERING = tuple(_differing())
+"""Names of the libraries that are not alike on this processor: one, if it has no AVX-512."""
 LIBRARIES: dict[str, Library] = {
-    name: library for name, options in OPTIONS.items() if (library := _compiled_for(*options)) is not None
+    name: library for name in DIFFERING if (library := _compiled_for(*_OPTIONS[name])) is not None
 }
-"""By the names of `OPTIONS`; empty where there is no compiler, and of one entry where it knows no such options."""
+"""By those names; empty where there is no compiler."""

@@ -4,7 +4,6 @@ Without it, tests of a library that cannot be compiled in time are skipped.
 """
 
 import os
-import platform
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,11 @@ _COMPILE_SECONDS = 3600
 def pytest_configure() -> None:
     library._COMPILE_SECONDS = _COMPILE_SECONDS
     preloaded = os.environ.pop("LD_PRELOAD")  # else the sanitizer would also watch the compiler
-    from tests.services.engine.native.instruction_sets import LIBRARIES, OPTIONS
+    from tests.services.engine.native.instruction_sets import DIFFERING, LIBRARIES
 
     os.environ["LD_PRELOAD"] = preloaded  # for processes that tests start
-    # Other architectures do not have these options.
-    wanted = list(OPTIONS) if platform.machine() == "x86_64" else ["native"]
-    if lacking := [name for name in wanted if name not in LIBRARIES]:
+    if lacking := [name for name in DIFFERING if name not in LIBRARIES]:
         pytest.exit(f"Not compiled, so that nothing would be tested: {', '.join(lacking)}.", returncode=1)
     lines = Path("/proc/self/maps").read_text().splitlines()
-    if len({line.split()[-1] for line in lines if os.environ["XDG_CACHE_HOME"] in line}) < len(wanted):
+    if len({line.split()[-1] for line in lines if os.environ["XDG_CACHE_HOME"] in line}) < len(DIFFERING):
         pytest.exit("Libraries were found elsewhere, compiled for no sanitizer.", returncode=1)
