@@ -219,7 +219,6 @@ def _vocabulary_size(model: PreTrainedModel) -> int:
 def _defaults(model: PreTrainedModel) -> ModelDefaults:
     own = model.generation_config
     assert own is not None
-    starts = len(_decoder_starts(model))
     return ModelDefaults(
         do_sample=bool(own.do_sample),
         temperature=own.temperature,
@@ -230,8 +229,10 @@ def _defaults(model: PreTrainedModel) -> ModelDefaults:
         repetition_penalty=own.repetition_penalty,
         no_repeat_ngram_size=own.no_repeat_ngram_size,
         bad_words=tuple(map(tuple, own.bad_words_ids or [])),
-        max_new_tokens=most_new_tokens(own, starts),
-        min_new_tokens=fewest_new_tokens(own, starts),
+        max_new_tokens=own.max_new_tokens or None,
+        min_new_tokens=own.min_new_tokens or None,
+        max_length=own.max_length or None,
+        min_length=own.min_length or None,
         end_token_ids=frozenset(token_ids(own.eos_token_id)),
         rules=output_rules(own),
         decoder_start_ids=_decoder_starts(model),
@@ -240,21 +241,6 @@ def _defaults(model: PreTrainedModel) -> ModelDefaults:
         length_penalty=own.length_penalty,
         early_stopping=None if own.early_stopping is None else EARLY_STOPPING[own.early_stopping],
     )
-
-
-def most_new_tokens(own: Any, starts: int) -> int | None:
-    """Returns the most new tokens that a generation configuration allows behind `starts` tokens; None: any number."""
-    return own.max_new_tokens or behind(own.max_length, starts)
-
-
-def fewest_new_tokens(own: Any, starts: int) -> int | None:
-    """Returns the fewest new tokens that a generation configuration asks for behind `starts` tokens; None: any."""
-    return own.min_new_tokens or behind(own.min_length, starts)
-
-
-def behind(length: int | None, starts: int) -> int | None:
-    """Returns how many new tokens a `max_length` or `min_length` leaves after `starts` tokens; None: it sets none."""
-    return max(length - starts, 1) if length and starts else None
 
 
 def warn_of_ignored_defaults(model: PreTrainedModel, followed: Set[str]) -> None:

@@ -18,5 +18,6 @@ def output_rules(own: GenerationConfig) -> OutputRules:
 
 
 def token_ids(value: int | list[int] | None) -> tuple[int, ...]:
-    """Returns what a configuration gives as an id, a list of ids, or not at all."""
-    return () if value is None else tuple(value) if isinstance(value, list) else (value,)
+    """Returns what a configuration gives as an id, a list of ids, or not at all; a negative one is no token's."""
+    given = value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(each for each in given if each >= 0)

@@ -264,7 +264,7 @@ def write_checkpoint(folder: Path, name: str, *, seed: int = 0, context: int = C
     model = random_model(config, seed)
     if config.is_encoder_decoder:
         generation = {"decoder_start_token_id": config.decoder_start_token_id} | generation
-    model.generation_config = GenerationConfig(eos_token_id=END_ID, pad_token_id=0, bos_token_id=1, **generation)
+    model.generation_config = GenerationConfig(**{**_IDS, **generation})
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder

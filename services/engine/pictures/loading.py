@@ -22,7 +22,7 @@ from services.engine.checkpoint import (
     revision_of,
 )
 from services.engine.images.processor import read_image_processor
-from services.engine.loading import LoadedModel, fewest_new_tokens, loaded_model, most_new_tokens
+from services.engine.loading import LoadedModel, loaded_model
 from services.engine.pictures.families import Blip, BlipAnswerer, EncoderDecoder, Git
 from services.engine.pictures.model import PictureModel
 from services.engine.pictures.pix2struct import Pix2Struct
@@ -64,16 +64,12 @@ def load_picture_model(checkpoint: Checkpoint) -> LoadedModel:
 
 def _loaded(checkpoint: Checkpoint, model: PreTrainedModel, pictures: PictureModel) -> LoadedModel:
     known = loaded_model(checkpoint, pictures.generator, pictures.tokenizer)
-    starts, own = pictures.starts, pictures.generator.generation_config
+    starts = pictures.starts
     if not all(isinstance(token, int) for token in starts):
         raise ModelRefused(f"{type(model).__name__} does not say with which token its output starts.")
-    assert own is not None
-    defaults = replace(
-        known.defaults,
-        end_token_ids=known.defaults.end_token_ids if pictures.ends is None else pictures.ends,
-        max_new_tokens=most_new_tokens(own, len(starts)),
-        min_new_tokens=fewest_new_tokens(own, len(starts)),
-    )
+    defaults = known.defaults
+    if pictures.ends is not None:
+        defaults = replace(defaults, end_token_ids=pictures.ends)
     return replace(
         known,
         model=model,

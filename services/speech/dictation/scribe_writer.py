@@ -8,7 +8,6 @@ from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.openings import Opening
 from services.engine.listening.scribe import Scribe
-from services.engine.loading import fewest_new_tokens, most_new_tokens
 from services.engine.threads.preprocessing import Preprocessing
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
@@ -47,12 +46,6 @@ class ScribeWriter:
         return WindowAnswers(candidates, 0, times.queue, times.compute)
 
     def _opened(self, opening: Opening, longest: int) -> ModelDefaults:
-        """Returns the defaults for an opening: lengths of the generation configuration include it."""
-        own: Any = self._scribe.loaded.model.generation_config
-        starts = len(opening.start_ids)
-        return replace(
-            self._defaults,
-            decoder_start_ids=opening.start_ids,
-            max_new_tokens=most_new_tokens(own, starts) or longest,
-            min_new_tokens=fewest_new_tokens(own, starts),
-        )
+        """Returns the defaults for an opening, with `longest` where the generation configuration has no limit."""
+        opened = replace(self._defaults, decoder_start_ids=opening.start_ids)
+        return opened if opened.max_length else replace(opened, max_new_tokens=opened.max_new_tokens or longest)

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from services.engine.generation.requests.resolution import GenerationOptions
 from services.engine.generation.running.media import Medium
 from services.engine.listening.hearing import Hearing
 from services.engine.listening.loading import ListeningModel
-from services.engine.loading import fewest_new_tokens
 from services.generation.ask import GenerationAsk
 from services.generation.generator import TextGenerator
 from services.speech.listening.listening_options import ListeningOptions
@@ -24,7 +22,6 @@ class WindowWriter:
         self._generator = generator
         self._tokens = model.tokens
         self._defaults = model.loaded.defaults
-        self._own: Any = model.loaded.model.generation_config
         self._most = model.loaded.context_tokens
         self._source = [0] * model.loaded.source_tokens
 
@@ -64,8 +61,7 @@ class WindowWriter:
         timed: bool,
     ) -> WindowReadings:
         rules = replace(self._defaults.rules, timestamps=self._tokens.times if timed else None)
-        fewest = fewest_new_tokens(self._own, len(opening))
-        defaults = replace(self._defaults, decoder_start_ids=tuple(opening), rules=rules, min_new_tokens=fewest)
+        defaults = replace(self._defaults, decoder_start_ids=tuple(opening), rules=rules)
         ask = GenerationAsk(
             prompt_token_ids=self._source, options=options, defaults=defaults, heard=hearing, deadline=deadline,
             field="audio",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.requests.resolution import ModelDefaults
 from services.engine.language.translation import Frame
-from services.engine.loading import EARLY_STOPPING, behind
+from services.engine.loading import EARLY_STOPPING
 from services.generation.ask import GenerationAsk
 from services.text.text_to_text.ask import TextsAsk
 from services.text.text_to_text.reading import Reader
@@ -66,8 +66,10 @@ def defaults_in(frame: Frame, defaults: ModelDefaults) -> ModelDefaults:
         rules = replace(rules, first_token_id=frame.forced_first_id)
     return replace(
         defaults,
-        max_new_tokens=behind(own.get("max_length"), len(starts)) or defaults.max_new_tokens,
-        min_new_tokens=behind(own.get("min_length"), len(starts)) or defaults.min_new_tokens,
+        max_new_tokens=None if own.get("max_length") else defaults.max_new_tokens,
+        min_new_tokens=None if own.get("min_length") else defaults.min_new_tokens,
+        max_length=own.get("max_length") or defaults.max_length,
+        min_length=own.get("min_length") or defaults.min_length,
         no_repeat_ngram_size=own.get("no_repeat_ngram_size") or defaults.no_repeat_ngram_size,
         repetition_penalty=own.get("repetition_penalty") or defaults.repetition_penalty,
         beam_count=own.get("num_beams") or defaults.beam_count,

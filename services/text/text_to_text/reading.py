@@ -67,7 +67,7 @@ class ChatReader:
         """See Reader."""
         kept = kept_characters(text, truncation, self._encoder.most_characters)
         ids = self._ids(kept, frame, field)
-        room = self._limits.context_tokens - self._output_tokens(options)
+        room = self._context(options) - self._output_tokens(options)
         while truncation is not Truncation.NONE and len(ids) > room and kept:
             kept = self._shorter(kept, len(ids) - room, truncation, field)
             ids = self._ids(kept, frame, field)
@@ -87,8 +87,14 @@ class ChatReader:
         shorter = self._encoder.decode(fewer, skip_special_tokens=False)
         return shorter if len(shorter) < len(text) else text[:-1] if end else text[1:]
 
+    def _context(self, options: GenerationOptions) -> int:
+        """Returns how many tokens the prompt and its output may have."""
+        context, own = self._limits.context_tokens, self._defaults
+        numbered = pick(options.max_new_tokens, own.max_new_tokens, None) is not None
+        return context if numbered else min(context, pick(own.max_length, None, context))
+
     def _output_tokens(self, options: GenerationOptions) -> int:
-        otherwise = min(_OUTPUT_TOKENS, self._limits.context_tokens // 4)
+        otherwise = min(_OUTPUT_TOKENS, self._context(options) // 4)
         return max(pick(options.max_new_tokens, self._defaults.max_new_tokens, otherwise), 1)
 
 

@@ -82,6 +82,8 @@ def test_a_chat_model_is_asked_in_one_turn(tokenizer: PreTrainedTokenizerFast) -
     [
         (NO_OPTIONS, ModelDefaults(), 60),
         (NO_OPTIONS, ModelDefaults(max_new_tokens=30), 50),
+        (NO_OPTIONS, ModelDefaults(max_length=64), 48),
+        (GenerationOptions(max_new_tokens=20), ModelDefaults(max_length=64), 60),
         (GenerationOptions(max_new_tokens=40), ModelDefaults(max_new_tokens=30), 40),
     ],
 )

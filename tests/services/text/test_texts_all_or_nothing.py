@@ -200,6 +200,6 @@ def test_what_a_task_says_holds_where_the_model_says_otherwise() -> None:
     frame = Frame(forced_first_id=7, parameters={"max_length": 20, "min_length": 5, "repetition_penalty": 1.5})
     model = replace(DEFAULTS, min_new_tokens=1, no_repeat_ngram_size=2, rules=OutputRules(9, (2,)))
     found = defaults_in(frame, model)
-    assert (found.max_new_tokens, found.min_new_tokens, found.repetition_penalty) == (19, 4, 1.5)
+    assert (found.most_new_tokens(1), found.fewest_new_tokens(1), found.repetition_penalty) == (19, 4, 1.5)
     assert (found.no_repeat_ngram_size, found.rules) == (2, OutputRules(7, (2,)))
     assert defaults_in(Frame(), model) == model

@@ -79,6 +79,10 @@ class ModelDefaults:
     """Sequences of token ids that are never generated."""
     max_new_tokens: int | None = None
     min_new_tokens: int | None = None
+    max_length: int | None = None
+    """The most tokens of prompt and output together, where `max_new_tokens` is None."""
+    min_length: int | None = None
+    """The fewest, where `min_new_tokens` is None."""
     end_token_ids: frozenset[int] = field(default_factory=frozenset[int])
     candidate_count: int | None = None
     beam_count: int | None = None
@@ -87,6 +91,15 @@ class ModelDefaults:
     rules: OutputRules = field(default_factory=OutputRules)
     decoder_start_ids: tuple[int, ...] = ()
     """The first tokens of an encoder-decoder's decoder; empty for other models."""
+
+    def most_new_tokens(self, prompt_count: int) -> int | None:
+        """Returns the most tokens behind a prompt of `prompt_count`, perhaps none; None: any number."""
+        most = None if self.max_length is None else max(self.max_length - prompt_count, 0)
+        return pick(self.max_new_tokens, most, None)
+
+    def fewest_new_tokens(self, prompt_count: int) -> int:
+        """Returns the fewest tokens behind a prompt of `prompt_count`."""
+        return pick(self.min_new_tokens, max((self.min_length or 0) - prompt_count, 0), 0)
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,7 @@ def resolve(
     """Returns the resolved parameters. `options` have no violations; `bad_words` are theirs as token ids."""
     beams = resolve_beams(options, defaults)
     room = limits.room(prompt_count, beams.count if beams else 1, source_count)
-    return _sampling(options, defaults, bad_words), _stopping(options, defaults, room)
+    return _sampling(options, defaults, bad_words), _stopping(options, defaults, room, prompt_count)
 
 
 def resolve_beams(options: GenerationOptions, defaults: ModelDefaults) -> BeamParameters | None:
@@ -210,14 +223,15 @@ def _sampling(
     )
 
 
-def _stopping(options: GenerationOptions, defaults: ModelDefaults, room: int) -> StoppingCriteria:
-    wanted = pick(options.max_new_tokens, defaults.max_new_tokens, room)
+def _stopping(options: GenerationOptions, defaults: ModelDefaults, room: int, prompt_count: int) -> StoppingCriteria:
+    wanted = pick(options.max_new_tokens, defaults.most_new_tokens(prompt_count), room)
+    unnumbered = options.max_new_tokens is None and defaults.max_new_tokens is None
     return StoppingCriteria(
         max_new_tokens=min(wanted, room),
-        min_new_tokens=pick(options.min_new_tokens, defaults.min_new_tokens, 0),
+        min_new_tokens=pick(options.min_new_tokens, None, defaults.fewest_new_tokens(prompt_count)),
         stop_strings=options.stop_strings,
         stop_token_ids=frozenset(options.stop_token_ids),
         end_token_ids=frozenset() if options.ignore_eos else defaults.end_token_ids,
         include_stop_string=options.include_stop_string,
-        context_limited=wanted > room or (options.max_new_tokens is None and defaults.max_new_tokens is None),
+        context_limited=wanted > room or (wanted == room and unnumbered),
     )

@@ -179,6 +179,8 @@ def _length_violations(
     context, wanted, prompt = limits.context_tokens, options.max_new_tokens, len(tokens.prompt)
     beams = resolve_beams(options, defaults)
     room = limits.room(prompt, beams.count if beams else 1, len(tokens.source or ()))
+    own = pick(wanted, defaults.most_new_tokens(prompt), context)
+    given = "what the decoder starts with" if tokens.source is not None else f"a prompt of {prompt}"
     if prompt == 0:
         yield Violation(tokens.field, "must come to at least one token")
     elif prompt >= context:
@@ -187,15 +189,17 @@ def _length_violations(
         place = "parameters.beam_search.beam_count"
         read = prompt + len(tokens.source or ())
         yield Violation(place, f"asks for {beams.count} beams, for which the cache has no room behind {read} tokens")
+    elif wanted is None and own < 1:
+        configured = f"the model's generation configuration ends prompt and output at {defaults.max_length}"
+        yield Violation("parameters.max_new_tokens", f"must be given behind {given}: {configured}")
     elif wanted is not None and wanted > room:
-        given = "what the decoder starts with" if tokens.source is not None else f"a prompt of {prompt}"
         yield Violation(
             "parameters.max_new_tokens",
             f"asks for {wanted} tokens after {given}; {prompt + room} fit in all, so at most {room}",
         )
     if wanted is not None and wanted < 1:
         return  # a violation already, and no measure for others
-    most = min(pick(wanted, defaults.max_new_tokens, context), max(room, 0))
+    most = min(own, max(room, 0))
     if options.min_new_tokens is not None and options.min_new_tokens > most:
         yield Violation("parameters.min_new_tokens", f"must be at most {most}, as no more are generated")
     for i, delivered in enumerate(tokens.delivered):

@@ -248,6 +248,20 @@ def test_a_model_default_beyond_the_context_is_cut_and_ends_by_the_context() -> 
     assert (stopping.max_new_tokens, stopping.context_limited) == (28, False)
 
 
+def test_a_length_of_the_model_counts_the_prompt() -> None:
+    """LIMITS leave room for 28 tokens behind a prompt of 4, which ends by the context where the model says as much."""
+    own = ModelDefaults(max_length=12, min_length=7)
+    _, stopping = in_force(defaults=own)
+    assert (stopping.max_new_tokens, stopping.min_new_tokens, stopping.context_limited) == (8, 3, False)
+    assert in_force(GenerationOptions(max_new_tokens=20, min_new_tokens=0), own)[1].max_new_tokens == 20
+    assert in_force(defaults=own, prompt=9)[1].min_new_tokens == 0
+    assert in_force(defaults=ModelDefaults(max_length=32))[1].context_limited
+    assert in_force(defaults=replace(own, max_new_tokens=5, min_new_tokens=1))[1].max_new_tokens == 5
+    assert fields(found(GenerationOptions(min_new_tokens=9), defaults=own)) == ["parameters.min_new_tokens"]
+    assert fields(found(defaults=own, prompt=12)) == ["parameters.max_new_tokens"]
+    assert found(GenerationOptions(max_new_tokens=1), defaults=own, prompt=12) == []
+
+
 def test_ignoring_the_models_end_keeps_the_requests_own_stop_tokens() -> None:
     _, stopping = in_force(GenerationOptions(ignore_eos=True, stop_token_ids=(9,)), MODEL)
     assert stopping.end_token_ids == frozenset()

@@ -9,7 +9,7 @@ import torch
 
 from services.engine.generation.requests.request import FinishReason, GenerationRequest, OutputRules
 from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, resolve
-from services.engine.loading import LoadedModel, behind, load_language_model
+from services.engine.loading import LoadedModel, load_language_model
 from services.engine.structure.structure import Structure
 from tests.drawn import drawn
 from tests.services.bench import Result, built_bench, output_of, read
@@ -43,11 +43,12 @@ async def served(
 ) -> Result:
     """Returns what a request gets that leaves all but `asked` to the model."""
     limits = GenerationLimits(256, 320, 256, 320)
-    sampling, stopping = resolve(GenerationOptions(**asked), loaded.defaults, limits, 1)
+    starts = loaded.defaults.decoder_start_ids
+    prompt, read_first = (starts, tuple(source)) if starts else (tuple(source), ())
+    sampling, stopping = resolve(GenerationOptions(**asked), loaded.defaults, limits, len(prompt))
     request = GenerationRequest(
-        loaded.defaults.decoder_start_ids, sampling, stopping, delivered=(held,), source_token_ids=tuple(source),
-        structure=structure,
-    )  # fmt: skip
+        prompt, sampling, stopping, delivered=(held,), source_token_ids=read_first, structure=structure
+    )
     bench = built_bench(loaded)
     try:
         return await read(bench.engine.submit(request, output_of(request)))
@@ -76,15 +77,18 @@ async def test_a_rule_changes_the_output_as_it_does_for_generate(case: str, tmp_
     assert own != generated(plain, name, SOURCE), "the rule has changed nothing"
 
 
-async def test_lengths_that_count_the_start_are_followed(tmp_path: Path) -> None:
-    folder = write(tmp_path, "bart", max_length=10, min_length=6, forced_eos_token_id=2)
-    loaded = load(folder)
-    assert (loaded.defaults.max_new_tokens, loaded.defaults.min_new_tokens) == (9, 5)
-    result = await served(loaded, SOURCE)
-    assert [2, *result.ids] == generated(folder, "bart", SOURCE)
+@pytest.mark.parametrize(("name", "begun"), [("bart", [2]), ("llama", SOURCE)])
+async def test_lengths_that_count_the_prompt_are_followed(name: str, begun: list[int], tmp_path: Path) -> None:
+    lengths = {"max_length": len(begun) + 9, "min_length": len(begun) + 5}
+    folder = write(tmp_path, name, eos_token_id=[2, *range(160, 300)], **lengths)
+    result = await served(load(folder), SOURCE)
+    assert [*begun, *result.ids] == generated(folder, name, SOURCE)
+    assert len(result.ids) > 5
+    longer = write(tmp_path / "forced", name, max_length=len(begun) + 9, forced_eos_token_id=2)
+    result = await served(load(longer), SOURCE)
+    assert [*begun, *result.ids] == generated(longer, name, SOURCE)
     assert len(result.ids) == 9
     assert result.completed.finish.reason is FinishReason.END_OF_SEQUENCE
-    assert (behind(10, 0), behind(None, 1), behind(1, 1)) == (None, None, 1)
 
 
 async def test_who_ignores_the_end_is_not_forced_to_it(tmp_path: Path) -> None:
@@ -106,12 +110,14 @@ async def test_a_structured_text_begins_behind_the_first_token_and_ends_by_itsel
 
 
 def test_rules_are_read_from_the_generation_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A negative id is that of no token, not of the last one."""
     folder = write(
-        tmp_path, "bart", forced_bos_token_id=1, forced_eos_token_id=2, suppress_tokens=[5],
+        tmp_path, "bart", forced_bos_token_id=1, forced_eos_token_id=2, suppress_tokens=[5, -1], eos_token_id=[2, -1],
         begin_suppress_tokens=[6, 7], encoder_repetition_penalty=1.5, encoder_no_repeat_ngram_size=3, num_beams=4,
     )  # fmt: skip
     loaded = load(folder)
     assert loaded.defaults.rules == OutputRules(1, (2,), (5,), (6, 7), 1.5, 3)
     assert loaded.defaults.decoder_start_ids == loaded.decoder_start_ids == (2,)
+    assert loaded.defaults.end_token_ids == {2}
     assert loaded.defaults.beam_count == 4
     assert not caplog.text
