@@ -173,7 +173,10 @@ class Pool:
     def _add(self, member: Member, delay: float) -> None:
         self._seats[member.address] = self._seat(member, delay)
         self._drop_catalog()
-        _log.info("%s added to pool %s, %s", member.address, member.pool, _condition(member))
+        condition = _condition(member)
+        # Whether it is reached, and ready by its own word, is told later.
+        told = "" if condition == "ready" else f", {condition}"
+        _log.info("%s added to pool %s%s", member.address, member.pool, told)
 
     def _seat(self, member: Member, delay: float) -> _Seat:
         endpoint = Endpoint(member, self._channels.open, self._drop_catalog)

@@ -27,14 +27,11 @@ _EXIT_CODES = (
 
 def application() -> typer.Typer:
     """Returns the whole command line."""
-    makings: dict[str, Making] = {"top": _top}
-    for table in TABLES:
-        service = table.service.rpartition(".")[2]
-        name = GROUPS.get(service, service.removesuffix("Service").lower())
-        makings[name] = partial(_group_of, name, table)
+    tables = {_name_of(table.service.rpartition(".")[2]): table for table in TABLES}
+    makings: dict[str, Making] = {"top": _top} | {name: partial(_group_of, name, tables[name]) for name in tables}
     app = typer.Typer(
         name="sensorium",
-        cls=kind_of(makings),
+        cls=kind_of(makings, lambda own: [f"{name} {own}" for name in tables if own in _methods(tables[name])]),
         help="Asks models of every modality, through a sensorium gateway or service.",
         epilog=_EXIT_CODES,
         no_args_is_help=True,
@@ -45,10 +42,18 @@ def application() -> typer.Typer:
     return app
 
 
+def _name_of(service: str) -> str:
+    return GROUPS.get(service, service.removesuffix("Service").lower())
+
+
+def _methods(table: type[object]) -> dict[str, str]:
+    """Returns the client's methods by the names of their commands."""
+    return {COMMANDS.get(rpc.name, method.replace("_", "-")): method for method, rpc in rpcs_of(table).items()}
+
+
 def _group_of(name: str, table: type[object]) -> Any:
     rpcs = rpcs_of(table)
-    names = {COMMANDS.get(rpc.name, method.replace("_", "-")): method for method, rpc in rpcs.items()}
-    makings = {own: partial(_command, own, name, method, rpcs[method]) for own, method in names.items()}
+    makings = {own: partial(_command, own, name, method, rpcs[method]) for own, method in _methods(table).items()}
     return group(name, table.__doc__, makings)
 
 

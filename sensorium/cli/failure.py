@@ -10,6 +10,7 @@ from sensorium.errors import (
     DeadlineExceeded,
     InvalidArgument,
     ModelNotServed,
+    NoEndpoint,
     SensoriumError,
     TaskNotSupported,
     Unauthenticated,
@@ -73,6 +74,12 @@ def _next_steps(error: SensoriumError, target: str, model: str) -> list[str]:
             steps.append(f"What answers at {target} speaks no gRPC, as a metrics port does. A gateway's port is 50050.")
         case Unavailable() if "WRONG_VERSION_NUMBER" in error.message:
             steps.append(f"What answers at {target} speaks no TLS: leave out --tls, --ca-file and --cert-file.")
+        case Unavailable() if "CERTIFICATE_VERIFY_FAILED" in error.message:
+            steps.append("Give the certificate of the authority that signed the server's with --ca-file.")
+        case Unavailable() if "Hostname Verification Check" in error.message:
+            steps.append("The server's certificate is for another name: give that with --server-name.")
+        case NoEndpoint():
+            steps.append("The gateway's log tells which endpoints it cannot reach, and why.")
         case Unavailable() if type(error) is Unavailable:
             steps.append(f"Is the server running at {target}? Does it expect --tls, or --cert-file and --key-file?")
         case _:

@@ -1,6 +1,6 @@
 """Groups whose commands are made when they are asked for: to make them all takes longer than most calls."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -48,13 +48,21 @@ def group(name: str, about: str | None, makings: Mapping[str, Making]) -> Any:
     return get_group(typer.Typer(name=name, help=about, cls=kind_of(makings), no_args_is_help=True))
 
 
-def kind_of(makings: Mapping[str, Making]) -> type[TyperGroup]:
-    """Returns the class of groups that have these commands."""
+def kind_of(
+    makings: Mapping[str, Making], elsewhere: Callable[[str], Sequence[str]] = lambda _: ()
+) -> type[TyperGroup]:
+    """Returns the class of groups that have these commands. `elsewhere` tells where others with a name are."""
 
     class Group(TyperGroup):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.commands: Any = LazyCommands(makings)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args and args[0] not in self.commands and (places := elsewhere(args[0])):
+                meant = " or ".join(f"'{place}'" for place in places)
+                ctx.fail(f"No such command '{args[0]}'. Did you mean {meant}?")
+            return super().resolve_command(ctx, args)
 
         def format_help(self, ctx: Any, formatter: Any) -> None:
             _make_legible()

@@ -30,7 +30,7 @@ _COLUMNS = ("name", "revision", "state", "tasks", "dtype", "device", "context", 
 def print_models(listed: ListModelsResponse, console: Console) -> None:
     """Prints one row for each model."""
     if not listed.models:
-        console.print("No models are served.")
+        console.print("No models are served. A gateway's log tells which endpoints it cannot reach, and why.")
         return
     table = Table(box=box.SIMPLE if console.is_terminal else None)
     for column in _COLUMNS:

@@ -591,7 +591,7 @@ class BeamSearchParameters(_message.Message):
     LENGTH_PENALTY_FIELD_NUMBER: _builtins.int
     EARLY_STOPPING_FIELD_NUMBER: _builtins.int
     beam_count: _builtins.int
-    """Beams kept, in [2, 16]. Required."""
+    """Beams kept, in [2, 16]. Required for beam search."""
     length_penalty: _builtins.float
     """Exponent of the length in a candidate's score; above 0 favours longer ones. Absent: the model's own, else 1."""
     early_stopping: Global___BeamSearchParameters.EarlyStopping.ValueType

@@ -6,7 +6,15 @@ import pytest
 from rich.console import Console
 
 from sensorium.cli.failure import show
-from sensorium.errors import InvalidArgument, ModelNotServed, QueueFull, TaskNotSupported, Unavailable, Violation
+from sensorium.errors import (
+    InvalidArgument,
+    ModelNotServed,
+    NoEndpoint,
+    QueueFull,
+    TaskNotSupported,
+    Unavailable,
+    Violation,
+)
 from tests.cli.conftest import Invoke
 from tests.client.fake import Fake
 
@@ -22,6 +30,7 @@ from tests.client.fake import Fake
         (ModelNotServed.of("x", ["tiny"]), ["MODEL_NOT_SERVED", "Served: tiny.", "`sensorium models list`"]),
         (TaskNotSupported("Cannot."), ["TASK_NOT_SUPPORTED", "`sensorium models list`"]),
         (QueueFull("Full.", retry_after=2.5), ["QUEUE_FULL  Full.", "Try again in 2.5 s."]),
+        (NoEndpoint("None."), ["NO_ENDPOINT  None.", "The gateway's log tells which endpoints it cannot reach"]),
     ],
 )
 def test_an_error_is_one_block(fake: Fake, invoke: Invoke, error: Exception, said: list[str]) -> None:
@@ -70,6 +79,17 @@ def test_a_missing_server_is_asked_about(invoke: Invoke) -> None:
             "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake failed "
             "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER",
             ["There is no connection to gate:1. Tls handshake failed", "speaks no TLS: leave out --tls"],
+        ),
+        (
+            "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: Tls handshake failed "
+            "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:"
+            "CERTIFICATE_VERIFY_FAILED: self signed certificate: OK",
+            ["There is no connection to gate:1. Tls handshake failed", "signed the server's with --ca-file."],
+        ),
+        (
+            "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: Custom verification check "
+            "failed with error: UNAUTHENTICATED: Hostname Verification Check failed.",
+            ["There is no connection to gate:1. Custom verification", "for another name: give that with --server-name"],
         ),
     ],
 )

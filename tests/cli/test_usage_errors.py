@@ -42,6 +42,9 @@ from tests.client.fake import Fake
         (["text", "tokenize", "a", "--target", "gateway:1", "--token", "t"], "clear text"),
         (["speech", "synthesize", "a", "--output", "/no/such/file"], "No such file"),
         (["text", "nope"], "No such command"),
+        (["nope"], "No such command 'nope'."),
+        (["classify-image", "x.png"], "Did you mean 'vision classify-image'?"),
+        (["generate", "x"], "Did you mean 'text generate' or 'multimodal generate'?"),
     ],
 )
 def test_wrong_usage_exits_with_2(fake: Fake, invoke: Invoke, arguments: list[str], said: str) -> None:

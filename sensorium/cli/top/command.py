@@ -25,6 +25,8 @@ _Metrics = Annotated[
 ]
 _Interval = Annotated[float, typer.Option("--interval", help="Seconds from one look to the next.", min=0.1)]
 _Once = Annotated[bool, typer.Option("--once", help="Prints what happens in one interval, and ends.")]
+_USUAL_PORT = ":50050"
+"""Of a gateway whose metrics are on port 9050."""
 _OF_ONE_CALL = {"model", "timeout", "request_id"}
 
 
@@ -45,7 +47,11 @@ def function() -> Callable[..., None]:
 
 
 def _run(url: str | None, interval: float, only_once: bool, server: Server) -> None:
-    url = url or metrics_of(server.target)
+    told = server.target
+    if not url:
+        url = metrics_of(told)
+        if not told.endswith(_USUAL_PORT):  # another gateway of that host may have these
+            told += f" (metrics: {url})"
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is not http://HOST:PORT/PATH.", param_hint="--metrics")
     # Without a terminal there is no width to keep to: what reads the pipe wants all columns.
@@ -53,7 +59,7 @@ def _run(url: str | None, interval: float, only_once: bool, server: Server) -> N
     with as_a_shell_expects():
         try:
             with server.client() as client:
-                (once if only_once else forever)(Watch(client, server.target, url), console, interval)
+                (once if only_once else forever)(Watch(client, told, url), console, interval)
         except ScrapeFailed as error:
             told = Text(str(error), style="bold red")
             told.append("\n  → The gateway's metrics port is named by --metrics, or SENSORIUM_METRICS.", style="yellow")

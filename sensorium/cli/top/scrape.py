@@ -56,13 +56,16 @@ def fetch(url: str, timeout: float) -> Scrape:
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - the caller's own, and http(s) only
             text = answer.read(_MOST_BYTES).decode()
-        return parse(text, time.monotonic())
+        found = parse(text, time.monotonic())
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         reason = getattr(reason, "strerror", None) or reason
         raise ScrapeFailed(f"{url} does not answer: {reason}.") from None
     except ValueError:
         raise ScrapeFailed(f"{url} does not answer with metrics.") from None
+    if not any(name.startswith("sensorium_gateway_") for name in found.series):
+        raise ScrapeFailed(f"{url} answers with metrics that are not a gateway's.")
+    return found
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,29 @@ def test_nobody_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
     assert done.stderr.count("\n") == 2
 
 
-def test_something_else_there_is_a_sentence(listing: Fake, invoke: Invoke) -> None:
-    with metrics("<html>hello</html>") as url:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<html>hello</html>", "does not answer with metrics."),
+        ("sensorium_engine_requests_running 0.0\n", "answers with metrics that are not a gateway's."),
+    ],
+)
+def test_something_else_there_is_a_sentence(listing: Fake, invoke: Invoke, text: str, said: str) -> None:
+    with metrics(text) as url:
         done = invoke("top", "--once", "--metrics", url)
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"{url} does not answer with metrics.\n  → The gateway's metrics port")
+    assert done.stderr.startswith(f"{url} {said}\n  → The gateway's metrics port")
+
+
+def test_metrics_that_may_be_another_gateways_are_named(
+    listing: Fake, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with metrics(LATER) as url:
+        monkeypatch.setattr("sensorium.cli.top.command.metrics_of", lambda target: url)
+        told = invoke("top", "--once", "--interval", "0.1").stdout
+        assert told.startswith(f"{listing.target} (metrics: {url})  ")
+        monkeypatch.setattr("sensorium.cli.top.command._USUAL_PORT", listing.target[-3:])
+        assert invoke("top", "--once", "--interval", "0.1").stdout.startswith(f"{listing.target}  ")
 
 
 def test_only_addresses_of_the_web_are_asked(invoke: Invoke) -> None:
