@@ -1,7 +1,9 @@
 """Why a checkpoint could not be loaded, and what to do about it, in sentences."""
 
+import json
 import os
 from itertools import chain
+from json import JSONDecodeError
 from pathlib import Path
 
 import transformers
@@ -11,6 +13,8 @@ from safetensors import SafetensorError
 
 _OF_CODE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 """Errors whose message says little by itself: a library met what it was not written for."""
+_POINTER = b"version https://git-lfs"
+"""Begins what a clone without git LFS has in place of a large file."""
 
 
 def explain(source: str, error: Exception) -> str:
@@ -31,7 +35,7 @@ def explain(source: str, error: Exception) -> str:
     if "couldn't connect" in str(error) and is_offline_mode() and not place.is_dir():
         return f"There is no such folder, and no such model in {HF_HUB_CACHE}; HF_HUB_OFFLINE keeps the hub unasked."
     nowhere = f"There is no such folder, and on the hub, or in {HF_HUB_CACHE}: "
-    return f"{'' if place.is_dir() else nowhere}{_told(error)}"
+    return f"{'' if place.is_dir() else nowhere}{_told(error, place)}"
 
 
 def _unreadable(place: Path) -> Path | None:
@@ -53,20 +57,28 @@ def _no_configuration(folder: Path) -> str:
     return f"It has no config.json{has}."
 
 
-def _told(error: Exception) -> str:
-    """Returns what an error says, or, where that is known, what it means and how to load the checkpoint."""
+def _told(error: Exception, place: Path) -> str:
+    """Returns what an error says, or, where that is known, what it means and how to load the checkpoint in `place`."""
     said = str(error)
     if "backend tokenizer" in said:
         return "It has no files of a tokenizer that can be read: the tokenizer's own save_pretrained writes them."
     if isinstance(error, SafetensorError):
+        if pointers := [path.name for path in sorted(place.glob("*.safetensors")) if _is_pointer(path)]:
+            return f"{pointers[0]} is not the file, but a pointer of git LFS to it: `git lfs pull` there fetches it."
         return f"A file of its weights is damaged, or was not copied whole ({said}): fetch or save it anew."
     if "trust_remote_code" in said:
         return f"{said} With --trust-remote-code its own code is run: read it first."
+    if isinstance(error, FileNotFoundError) and said.endswith(".safetensors"):
+        return f"{said}. It has a part of its weights only: fetch all that its index names, or save it anew."
     if " model.safetensors" in said:  # not an adapter's
+        if place.is_dir() and (reason := _no_weights(place)):
+            return reason
         return (
             f"{said} It has no weights in safetensors. With --allow-pickle-weights others are unpickled, which may run "
             "code of whoever made them; converting them is safer."
         )
+    if isinstance(error, JSONDecodeError) and (broken := next(filter(_is_broken, sorted(place.glob("*.json"))), None)):
+        return f"{broken.name} is no JSON ({said}): fetch or save it anew."
     if isinstance(error, TypeError) and "PathLike" in said and "NoneType" in said:
         return "A file that its tokenizer or its processor is made of is missing."
     if isinstance(error, _OF_CODE):
@@ -75,3 +87,26 @@ def _told(error: Exception) -> str:
             f"release of transformers than {transformers.__version__}."
         )
     return said
+
+
+def _no_weights(folder: Path) -> str:
+    """Returns what is missing where there is no model.safetensors; empty where weights can be unpickled instead."""
+    if parts := sorted(folder.glob("*.safetensors")):
+        return (
+            f"It has {parts[0].name}, but neither model.safetensors nor model.safetensors.index.json, which names the "
+            "files of its weights: fetch or save it anew."
+        )
+    return "" if any(folder.glob("*.bin*")) else "It has no weights: fetch model.safetensors too, or save it anew."
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_POINTER)) == _POINTER
+
+
+def _is_broken(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return True
+    return False

@@ -80,16 +80,13 @@ def load_library() -> Library | None:
     """Returns the library, compiled now if this machine has none yet; None if it cannot be compiled."""
     try:
         return Library(ctypes.CDLL(str(_prebuilt() or _compiled())))
-    except FileNotFoundError as error:
-        log.warning(
-            "The native library cannot be compiled; torch alone is slower. There is no compiler `%s`: install one for "
-            "C, or name another by CC.",
-            error.filename,
-        )
-        return None
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or b""
-        log.warning("The native library cannot be compiled; torch alone is slower. %s %s", error, said.decode())
+        compiler = _compiler()[0]
+        if isinstance(error, FileNotFoundError) and error.filename == compiler:
+            told = f"There is no compiler `{compiler}`: install one for C, or name another by CC."
+        else:
+            told = f"{error} {(getattr(error, 'stderr', None) or b'').decode()}"
+        log.warning("The native library cannot be compiled; torch alone is slower. %s", told)
         return None
 
 
@@ -146,7 +143,7 @@ def _alone(folder: Path) -> Generator[None]:
 
 
 def _compiler() -> list[str]:
-    return shlex.split(os.environ.get("CC", "cc"))
+    return shlex.split(os.environ.get("CC") or "cc")
 
 
 def _key(flags: tuple[str, ...], *rest: str) -> str:
@@ -191,8 +188,12 @@ def _folder() -> Path:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.access(home, os.W_OK):
             return home
-    except (OSError, RuntimeError):
-        pass
+        reason = f"{home} cannot be written to"
+    except (OSError, RuntimeError) as error:
+        reason = str(error)
+    log.warning(
+        "Kernels are compiled anew at each start, as %s. XDG_CACHE_HOME names a folder that keeps them.", reason
+    )
     return Path(tempfile.mkdtemp(prefix="sensorium-"))
 
 

@@ -71,6 +71,36 @@ def test_weights_that_are_cut_off_are_refused(folder: Path) -> None:
         load(folder)
 
 
+def test_weights_that_git_lfs_has_not_fetched_are_refused_with_its_command(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ModelRefused, match=r"model\.safetensors is not the file.* `git lfs pull`"):
+        load(folder)
+
+
+def test_weights_that_are_not_all_there_are_refused_with_what_is_missing(folder: Path) -> None:
+    """Nor is it advised to unpickle others where there are none."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    part = whole.rename(folder / "model-00001-of-00002.safetensors")
+    with pytest.raises(ModelRefused, match=r"It has model-00001-of-00002\.safetensors, but neither .*index\.json"):
+        load(folder)
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}))
+    with pytest.raises(ModelRefused, match=r"model-00002-of-00002\.safetensors. It has a part of its weights only"):
+        load(folder)
+    index.unlink()
+    part.unlink()
+    with pytest.raises(ModelRefused, match=r"It has no weights: fetch model\.safetensors too"):
+        load(folder)
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(ModelRefused, match="--allow-pickle-weights"):
+        load(folder)
+
+
+def test_a_file_that_is_no_json_is_named(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelRefused, match=r"tokenizer\.json is no JSON \(Expecting"):
+        load(folder)
+
+
 def test_a_folder_of_trainings_checkpoints_is_refused_with_their_names(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"no config\.json; model in it has one"):
         load(tmp_path)

@@ -56,14 +56,29 @@ def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
     assert not list((tmp_path / "sensorium").iterdir())
 
 
+def test_a_missing_file_is_not_taken_for_a_missing_compiler(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere() -> Path:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setenv("CC", "")  # as not set
+    monkeypatch.setattr(library, "_folder", nowhere)
+    assert library.load_library.__wrapped__() is None
+    assert "slower. [Errno 2] No usable temporary directory found" in caplog.text
+
+
 def test_a_cache_that_cannot_be_written_to_is_replaced(
-    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     compiler(tmp_path, monkeypatch, f'cp {shlex.quote(str(compiled))} "$target"')
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     assert library.load_library.__wrapped__() is not None
+    assert (
+        f"compiled anew at each start, as [Errno 20] Not a directory: '{blocked}/sensorium'. XDG_CACHE" in caplog.text
+    )
 
 
 def test_of_processes_that_start_together_one_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
