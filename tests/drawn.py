@@ -7,13 +7,20 @@ from typing import TypeVar
 
 Case = TypeVar("Case")
 
+_RUN = "PYTEST_XDIST_TESTRUNUID"
+"""Names what is the same in all processes of a run, which must agree on the tests."""
+
+
+def all_run() -> bool:
+    """Returns whether all cases are run: where processes do not share the suite, or with `SENSORIUM_TESTS=all`."""
+    return _RUN not in os.environ or os.environ.get("SENSORIUM_TESTS") == "all"
+
 
 def drawn(cases: Sequence[Case], count: int) -> list[Case]:
     """Returns `count` of the cases where processes share the suite (`make test`), others in each run; else all.
 
     `SENSORIUM_TESTS=all make test` runs all, and so does pytest for a single file.
     """
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # the same in all processes of a run, which must agree on the tests
-    if run is None or os.environ.get("SENSORIUM_TESTS") == "all":
+    if all_run():
         return list(cases)
-    return [cases[place] for place in sorted(random.Random(run).sample(range(len(cases)), count))]
+    return [cases[place] for place in sorted(random.Random(os.environ[_RUN]).sample(range(len(cases)), count))]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.gpu.compiled.compiling import Launch, compiling, kernels
+from benchmarks.gpu.compiled.compiling import Draw, Launch, compiling, kernels
 from benchmarks.gpu.compiled.lines import Line, lines_of, table_of
 from benchmarks.gpu.compiled.models import MODELS
 from benchmarks.gpu.compiled.steps import Steps
@@ -35,7 +35,8 @@ def main(
     tokens: Annotated[int, typer.Option(min=32, max=1024, help="Of a step that reads prompts.")] = 1024,
     raced: Annotated[bool, typer.Option(help="Only the alternatives that races at load try for those rows.")] = False,
     drawn: Annotated[int, typer.Option(min=0, help="With --raced: a sample of so many tiles; 0: all.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of that sample.")] = 0,
+    share: Annotated[int, typer.Option(min=1, help="Compiles one of so many variants of each kernel.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     loop_of: Annotated[
         list[str] | None, typer.Option(help="Kernel whose loop is counted, which takes a while. Default: all.")
     ] = None,
@@ -44,14 +45,16 @@ def main(
     """Compiles all kernels that recorded steps launch. The exit code is 1 if a kernel does not fit, or spills
     registers.
     """
-    lines: list[Line] = []
+    lines, launched = list[Line](), set[str]()
     for target in capability:
         for name in model or MODELS:
             for kind in weights or _WEIGHTS:
                 if kind != "fp8_e4m3" or target >= _LEAST_FOR_FLOATS:
-                    some = partial(_some, drawn, seed)
-                    lines += _lines(target, name, kind, rows, None if raced else tokens, some, loop_of)
-    missed = sorted(kernels() - {line.kernel for line in lines})
+                    some, draw = partial(_some, drawn, seed), Draw(share, seed)
+                    steps = _launches(target, name, kind, rows, None if raced else tokens, some, draw)
+                    lines += lines_of(target, f"{name}, {kind}", steps, loop_of)
+                    launched |= {launch.name for _, launches in steps for launch in launches}
+    missed = sorted(kernels() - launched)
     Console(width=190).print(table_of(lines), f"launched by none of these: {', '.join(missed) or 'no kernel'}")
     if json_file is not None:
         json_file.write_text(json.dumps({"missed": missed, "lines": [line.told() for line in lines]}) + "\n")
@@ -62,19 +65,21 @@ def _some(drawn: int, seed: int, tiles: list[Any]) -> list[Any]:
     return Random(seed).sample(tiles, min(drawn, len(tiles))) if drawn else tiles
 
 
-def _lines(
+def _launches(
     capability: int,
     name: str,
     kind: str,
     rows: list[int],
     tokens: int | None,
     some: Callable[[list[Any]], list[Any]],
-    loop_of: list[str] | None,
-) -> list[Line]:
-    """Without `tokens`, compiles the alternatives that races at load try, or `some` of them."""
+    draw: Draw,
+) -> list[tuple[str, list[Launch]]]:
+    """Returns each step and what it launches. Without `tokens`, these are the alternatives that races at load try, or
+    `some` of them.
+    """
     done: list[tuple[str, list[Launch]]] = []
     narrow = NARROW_KINDS.get(kind)
-    with compiling(capability) as launches:
+    with compiling(capability, draw) as launches:
         steps = Steps(MODELS[name](), narrow, narrow_cache=narrow is not None)
         done.append(("load", launches[:]))
         for count in rows:
@@ -85,14 +90,14 @@ def _lines(
                 steps.run(Kind.DECODING, count)
             done.append((f"{count} rows", launches[:]))
         if tokens is None:
-            return lines_of(capability, f"{name}, {kind}", done, loop_of)
+            return done
         del launches[:]
         steps.run(Kind.PROPOSING, _PROPOSED)
         done.append((f"{_PROPOSED} proposed", launches[:]))
         del launches[:]
         steps.run(Kind.READING, tokens)
         done.append((f"{tokens} tokens", launches[:]))
-    return lines_of(capability, f"{name}, {kind}", done, loop_of)
+    return done
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Launches without a GPU: each kernel is compiled for the arguments that it is launched with, but does not run."""
 
 import math
+from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import CompiledKernel
 from triton.runtime.driver import driver
@@ -28,7 +31,23 @@ class Launch:
 
     name: str
     programs: int
-    kernel: CompiledKernel
+    kernel: CompiledKernel | None
+    """None where another variant was drawn."""
+
+
+class Draw:
+    """Draws one of `share` variants of each kernel: a variant is what Triton compiles for other types or constants."""
+
+    def __init__(self, share: int = 1, seed: int = 0) -> None:
+        self._share = share
+        self._seed = seed
+        self._variants: defaultdict[str, dict[str, int]] = defaultdict(dict)
+
+    def leaves_out(self, *, key: str, fn: Any, **_: Any) -> bool:
+        """Returns whether a variant is not compiled, as Triton asks before it does."""
+        name = fn.jit_function.__name__
+        number = self._variants[name].setdefault(key, len(self._variants[name]))
+        return number % self._share != Random(f"{self._seed} {name}").randrange(self._share)
 
 
 @dataclass(frozen=True)
@@ -51,9 +70,9 @@ class AbsentGpu:
 
 
 @contextmanager
-def compiling(capability: int) -> Generator[list[Launch]]:
-    """Within the context, launched kernels are compiled for that capability instead. Yields the list of launches so
-    far.
+def compiling(capability: int, draw: Draw) -> Generator[list[Launch]]:
+    """Within the context, launched kernels are compiled for that capability instead, as far as they are drawn. Yields
+    the list of launches so far.
 
     TRITON_INTERPRET must not have been set when the kernels were imported.
     """
@@ -63,12 +82,13 @@ def compiling(capability: int) -> Generator[list[Launch]]:
     def compiled(kernel: Any, *arguments: Any, grid: tuple[int, ...], **named: Any) -> None:
         named["warmup"] = True
         made = run(kernel, *arguments, grid=grid, **named)
-        assert isinstance(made, CompiledKernel)
+        assert made is None or isinstance(made, CompiledKernel)
         launches.append(Launch(kernel.__name__, math.prod(grid), made))
 
     with (
         patch.object(driver, "_active", AbsentGpu(capability)),
         patch.object(JITFunction, "run", compiled),
+        patch.object(knobs.runtime, "jit_cache_hook", draw.leaves_out),
         patch.object(launch, "_overlaps", lambda _: capability >= _FIRST_OVERLAPPING),
         patch.object(few_rows, "processors_of", lambda _: PROCESSORS),
         patch.object(experts, "processors_of", lambda _: PROCESSORS),

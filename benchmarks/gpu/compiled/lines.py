@@ -48,7 +48,7 @@ def lines_of(
     found: list[Line] = []
     for step, launches in steps:
         for launch in launches:
-            if id(launch.kernel) not in known:
+            if launch.kernel is not None and id(launch.kernel) not in known:
                 known.add(id(launch.kernel))
                 binary = Binary.of(launch.kernel, loop=loop_of is None or launch.name in loop_of)
                 found.append(Line(capability, model, step, launch.name, launch.programs, binary))
