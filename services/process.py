@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 MODEL_SERVICE = "sensorium.v1.ModelService"
 
 Settings = TypeVar("Settings", bound=ModelSettings)
+Loaded = TypeVar("Loaded")
 
 
 class LoadedService(Protocol):
@@ -136,7 +139,7 @@ class ModelProcess(Generic[Settings]):
 
         log.info("loading %s", self._settings.model)
         try:
-            loaded = self._loaded = await asyncio.to_thread(self._load, self._settings, self._metrics, warming)
+            loaded = self._loaded = await _in_a_thread(lambda: self._load(self._settings, self._metrics, warming))
         except ModelRefused as error:
             raise rpc.CannotServe(str(error)) from error
         loaded.threads.start()
@@ -158,6 +161,21 @@ class ModelProcess(Generic[Settings]):
     def _enter(self, state: pb.ModelState.ValueType) -> None:
         self._served.enter(state)
         self._metrics.model_state.set(state)
+
+
+async def _in_a_thread(call: Callable[[], Loaded]) -> Loaded:
+    """Returns what `call` does. The process may end before, where a thread of the event loop would be waited for."""
+    result: Future[Loaded] = Future()
+    result.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return await asyncio.wrap_future(result)
 
 
 def checkpoint_of(settings: ModelSettings, *, convolving: bool = False) -> Checkpoint:

@@ -4,6 +4,7 @@ import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -16,6 +17,7 @@ from sensorium.rpc.unread_variables import unread_variables
 SettingsT = TypeVar("SettingsT", bound=ServerSettings)
 
 _NOT_THERE = "missing"
+_LISTED = "--help lists them."
 
 
 def load(kind: type[SettingsT], program: str, arguments: Sequence[str] | None = None) -> SettingsT:
@@ -29,7 +31,7 @@ def load(kind: type[SettingsT], program: str, arguments: Sequence[str] | None = 
     parser = _parser(kind, program)
     known, unknown = parser.parse_known_args(arguments)
     flags = vars(known)
-    problems = [f"{argument}: there is no such flag; --help lists them." for argument in unknown]
+    problems = _unknown(unknown, [flag(name) for name in kind.model_fields])
     try:
         settings = kind(**flags)
     except ValidationError as error:
@@ -82,9 +84,22 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return " Required."
     default: Any = field.default
-    if default is None or default == () or isinstance(default, bool):
-        return ""
-    return f" Default: {default}."
+    if isinstance(default, bool):
+        return f" Default: {'on' if default else 'off'}."
+    return "" if default is None or default == () else f" Default: {default}."
+
+
+def _unknown(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Returns a sentence for each argument that is none; the value behind a flag that is none is told with that."""
+    sentences: list[str] = []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        given = argument.partition("=")[0]
+        if argument.startswith("-"):
+            near = get_close_matches(given, flags, n=1)
+            sentences.append(f"{given}: there is no such flag; {f'did you mean {near[0]}?' if near else _LISTED}")
+        elif not before.startswith("-"):
+            sentences.append(f"{argument}: this belongs to no flag; {_LISTED}")
+    return sentences
 
 
 def _sentences(kind: type[ServerSettings], error: ValidationError, flags: Mapping[str, Any]) -> list[str]:

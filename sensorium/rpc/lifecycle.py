@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import NoReturn
 
 import uvloop
@@ -51,7 +51,7 @@ def main(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         catch(runner.get_loop())
         try:
-            with kept():  # what it imports, which may be torch
+            with _quiet_interrupts(), kept():  # what it imports, which may be torch
                 served = serve(settings)
             runner.run(_awaited(served))
         except CannotServe as error:
@@ -115,6 +115,20 @@ async def _prepared(prepare: Callable[[], Awaitable[None]], stop: asyncio.Event)
         for task in (preparing, stopping):
             task.cancel()
         await asyncio.gather(preparing, stopping, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _quiet_interrupts() -> Generator[None]:
+    """Ctrl-C inside ends the process at once, without the traceback of an import. Where it is ignored, it stays so."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.asynccontextmanager

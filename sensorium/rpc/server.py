@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -190,6 +191,8 @@ class Server:
 
 def _cannot_listen(what: str, flag: str, port: int, error: OSError) -> PortTaken:
     told = f"Cannot listen on {what}: {error.strerror or error}."
+    if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME):
+        return PortTaken(f"{told} --host is an address of this machine; 0.0.0.0 is all of them.")
     if error.errno != errno.EADDRINUSE:
         return PortTaken(told)
     return PortTaken(

@@ -52,6 +52,22 @@ def test_a_signal_ends_it_with_0(number: signal.Signals):
         assert process.wait(600) == 0
 
 
+def test_ctrl_c_while_it_imports_ends_it_without_a_traceback():
+    code = """
+import signal, sys
+from sensorium import rpc
+
+def serve(settings):
+    signal.raise_signal(signal.SIGINT)
+    raise AssertionError
+
+rpc.main(rpc.ServerSettings, serve, program="serve")
+"""
+    with _run(code) as process:
+        assert process.stderr.read() == ""
+        assert process.wait(600) == -signal.SIGINT
+
+
 def test_a_signal_while_it_prepares_ends_it_at_once():
     with _start("await asyncio.sleep(3600)", "--drain-delay-seconds", "3600") as process:
         _until(process, "listening")

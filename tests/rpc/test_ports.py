@@ -75,6 +75,13 @@ async def test_a_port_that_a_connection_was_opened_from_is_said_with_what_to_do(
                 pass
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+async def test_a_host_that_is_not_this_machine_is_said_with_what_to_do(host: str):
+    with pytest.raises(rpc.PortTaken, match=r"--host is an address of this machine"):
+        async with peer(host=host):
+            pass
+
+
 async def test_two_servers_do_not_share_a_port_silently():
     async with peer() as there:
         with pytest.raises(rpc.PortTaken):

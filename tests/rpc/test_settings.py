@@ -112,6 +112,16 @@ def test_flags_are_not_abbreviated(capsys: pytest.CaptureFixture[str]):
     assert "--mod: there is no such flag" in _problems(capsys, "--mod", "m")
 
 
+def test_what_is_no_flag_is_told_with_the_nearest_that_is(capsys: pytest.CaptureFixture[str]):
+    given = ["--model", "a", "b", "--metrics-prot", "1", "--sise=2", "--nonsense", "3"]
+    assert _problems(capsys, *given).splitlines()[1:] == [
+        "  b: this belongs to no flag; --help lists them.",
+        "  --metrics-prot: there is no such flag; did you mean --metrics-port?",
+        "  --sise: there is no such flag; did you mean --sizes?",
+        "  --nonsense: there is no such flag; --help lists them.",
+    ]
+
+
 def test_help_tells_every_field_with_its_description(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
         rpc.load(Settings, "serve", ["--help"])
@@ -123,6 +133,8 @@ def test_help_tells_every_field_with_its_description(capsys: pytest.CaptureFixtu
     assert "Serves things." in told
     assert "--log-format {line,json}" in told
     assert "--message-bytes N" in told
+    assert "Logs a line for each call when it has ended. Default: on." in told
+    assert "shows the schema to anyone. Default: off." in told
 
 
 @pytest.mark.parametrize("given", [("tls_key_file",), ("tls_certificate_file",), ("tls_client_ca_file",)])
