@@ -47,7 +47,15 @@ async def test_one_request_alone(real: BenchMaker, expected: list[tuple[list[int
         assert (result.completed.input_token_count, result.completed.output_token_count) == (len(prompt), 40)
 
 
-@pytest.mark.parametrize("sizes", [{"max_sequences": 5, "prefill_tokens": 16}, {"max_sequences": 12, "pages": 40}])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"max_sequences": 5, "prefill_tokens": 16},
+        {"max_sequences": 12, "pages": 40},
+        {"max_sequences": 5, "prefill_tokens": 16, "pages": 20, "reference": True},
+    ],
+    ids=["few rows", "many rows", "reference attention"],
+)
 async def test_requests_that_join_and_leave_at_random_times(
     real: BenchMaker, expected: list[tuple[list[int], list[int]]], sizes: dict[str, int]
 ) -> None:
