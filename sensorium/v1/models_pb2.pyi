@@ -340,6 +340,8 @@ class ModelInfo(_message.Message):
     ADAPTERS_FIELD_NUMBER: _builtins.int
     NAMED_ADAPTERS_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
+    RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VARIABLES_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it can be asked now."""
     state_detail: _builtins.str
@@ -374,6 +376,10 @@ class ModelInfo(_message.Message):
     """
     base_model: _builtins.str
     """Name of the model that this adapter is computed beside, which alone is meant by requests that name none. Empty for others."""
+    response_format: _builtins.str
+    """Format in which it writes reasoning and calls of tools, by which `parse_response` tells them apart: one that its tokenizer
+    brings (`own`), one given to the service (`configured`), or a known one such as `hermes`. Empty where none is known.
+    """
     @_builtins.property
     def identity(self) -> _common_pb2.ModelIdentity:
         """Name and revision."""
@@ -420,6 +426,10 @@ class ModelInfo(_message.Message):
         `base_model` is this one.
         """
 
+    @_builtins.property
+    def template_variables(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Variables that its chat template reads besides the conversation and its tools, such as `enable_thinking`."""
+
     def __init__(
         self,
         *,
@@ -448,10 +458,12 @@ class ModelInfo(_message.Message):
         adapters: _abc.Iterable[_common_pb2.ModelIdentity] | None = ...,
         named_adapters: _abc.Iterable[_common_pb2.ModelIdentity] | None = ...,
         base_model: _builtins.str = ...,
+        response_format: _builtins.str = ...,
+        template_variables: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "limits", b"limits", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "base_model", b"base_model", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "named_adapters", b"named_adapters", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "architecture", b"architecture", "base_model", b"base_model", "concurrency", b"concurrency", "device", b"device", "dtype", b"dtype", "endpoint_count", b"endpoint_count", "execution_path", b"execution_path", "execution_path_reason", b"execution_path_reason", "identity", b"identity", "labels", b"labels", "languages", b"languages", "limits", b"limits", "memory", b"memory", "named_adapters", b"named_adapters", "parameter_count", b"parameter_count", "prompt_lookup", b"prompt_lookup", "quantization", b"quantization", "rank_bytes", b"rank_bytes", "response_format", b"response_format", "rounded_parameter_count", b"rounded_parameter_count", "sample_rate_hertz", b"sample_rate_hertz", "state", b"state", "state_detail", b"state_detail", "tasks", b"tasks", "template_variables", b"template_variables", "voices", b"voices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

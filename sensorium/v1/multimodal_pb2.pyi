@@ -65,10 +65,13 @@ class MultimodalMessage(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     role: _common_pb2.Role.ValueType
     """Who speaks."""
     tool_call_id: _builtins.str
     """Identifier of the call this message answers. Only for ROLE_TOOL."""
+    reasoning: _builtins.str
+    """What was thought before it was said. Only for ROLE_ASSISTANT, and INVALID_ARGUMENT where the template shows no reasoning."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentPart]:
         """What is said and shown, in order. May be empty only in an assistant turn that has tool calls."""
@@ -84,10 +87,11 @@ class MultimodalMessage(_message.Message):
         parts: _abc.Iterable[Global___ContentPart] | None = ...,
         tool_calls: _abc.Iterable[_common_pb2.ToolCall] | None = ...,
         tool_call_id: _builtins.str = ...,
+        reasoning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "reasoning", b"reasoning", "role", b"role", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -101,11 +105,38 @@ class MultimodalPrompt(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TemplateVariablesJsonEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MESSAGES_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     CONTINUE_LAST_MESSAGE_FIELD_NUMBER: _builtins.int
+    PARSE_RESPONSE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_VARIABLES_JSON_FIELD_NUMBER: _builtins.int
     continue_last_message: _builtins.bool
     """Continues the last message, which must be ROLE_ASSISTANT, instead of opening a new turn. Default false."""
+    parse_response: _builtins.bool
+    """Returns the answer as a message too, with reasoning, content and calls of tools apart. The text then keeps its special
+    tokens, by which they are told apart. Default false. INVALID_ARGUMENT where the format of the model's answers is not
+    known (`ModelInfo.response_format` names it), and together with `skip_special_tokens`.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___MultimodalMessage]:
         """Turns, oldest first. At least one."""
@@ -114,16 +145,24 @@ class MultimodalPrompt(_message.Message):
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Tool]:
         """Tools the model may ask for. A template that knows none refuses them as INVALID_ARGUMENT."""
 
+    @_builtins.property
+    def template_variables_json(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values for further variables of the template, each as JSON, such as `true` for `enable_thinking`. INVALID_ARGUMENT
+        for a variable that it does not read: `ModelInfo.template_variables` lists those that it does.
+        """
+
     def __init__(
         self,
         *,
         messages: _abc.Iterable[Global___MultimodalMessage] | None = ...,
         tools: _abc.Iterable[_common_pb2.Tool] | None = ...,
         continue_last_message: _builtins.bool = ...,
+        parse_response: _builtins.bool = ...,
+        template_variables_json: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_last_message", b"continue_last_message", "messages", b"messages", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continue_last_message", b"continue_last_message", "messages", b"messages", "parse_response", b"parse_response", "template_variables_json", b"template_variables_json", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

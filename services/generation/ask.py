@@ -9,6 +9,7 @@ from services.engine.generation.requests.resolution import DeliveredTokens, Gene
 from services.engine.generation.running.media import PromptMedia
 from services.engine.language.texts import Chat, are_short
 from services.engine.multimodal.kind import MediaKind
+from services.generation.parsed_answer import ParsedAnswer
 from services.sent_media import SentMedia
 
 _FEW = 1024
@@ -44,6 +45,8 @@ class GenerationAsk:
     violations: tuple[Violation, ...] = ()
     field: str = "prompt_token_ids.ids"
     """The name of the token ids in violations."""
+    parsed: str = ""
+    """The name of the field that asks for the answer as a message too; empty: none does."""
     media: tuple[ShownMedium, ...] = ()
     """The media of the conversation, in its order."""
     heard: PromptMedia | None = None
@@ -75,6 +78,8 @@ class Generation:
     rendered_prompt: str | None
     scores_prompt: bool = False
     """Whether the prompt's log-probabilities were asked for."""
+    parsed: tuple[ParsedAnswer, ...] = ()
+    """The message of each candidate; empty if they were not asked for."""
 
     async def prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
         """Waits for the prompt's log-probabilities and returns them; empty at once if they were not asked for.

@@ -7,8 +7,11 @@ from typing import Any
 from sensorium.errors import Violation
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import multimodal_pb2 as multimodal
+from services.engine.language.chat_template import REASONING
+from services.engine.language.texts import Chat
 
 Turn = common.ChatMessage | multimodal.MultimodalMessage
+Conversation = common.ChatPrompt | multimodal.MultimodalPrompt
 
 _ROLES = {
     common.ROLE_SYSTEM: "system",
@@ -29,11 +32,13 @@ def turn_violations(place: str, turn: Turn) -> Iterator[Violation]:
         yield Violation(f"{place}.tool_calls", "belong to the assistant's turns only")
     if turn.tool_call_id and turn.role != common.ROLE_TOOL:
         yield Violation(f"{place}.tool_call_id", "belongs to a tool's turns only")
+    if turn.reasoning and turn.role != common.ROLE_ASSISTANT:
+        yield Violation(f"{place}.reasoning", "belongs to the assistant's turns only")
     for j, call in enumerate(turn.tool_calls):
         yield from _json_violations(f"{place}.tool_calls[{j}].arguments_json", call.arguments_json)
 
 
-def chat_violations(place: str, chat: common.ChatPrompt | multimodal.MultimodalPrompt) -> Iterator[Violation]:
+def chat_violations(place: str, chat: Conversation) -> Iterator[Violation]:
     """Yields what is wrong with a conversation at `place`, but for its turns."""
     if not chat.messages:
         yield Violation(f"{place}.messages", "must hold at least one message")
@@ -41,6 +46,20 @@ def chat_violations(place: str, chat: common.ChatPrompt | multimodal.MultimodalP
         yield from _json_violations(f"{place}.tools[{i}].parameters_json_schema", tool.parameters_json_schema)
     if chat.continue_last_message and chat.messages and chat.messages[-1].role != common.ROLE_ASSISTANT:
         yield Violation(f"{place}.continue_last_message", "needs a last message of the assistant")
+    for name, text in chat.template_variables_json.items():
+        yield from _json_violations(f"{place}.template_variables_json[{name}]", text, kind=object)
+
+
+def parsing_violations(place: str, chat: Conversation, parameters: common.GenerationParameters) -> Iterator[Violation]:
+    """Yields what keeps a model's answer to a conversation at `place` from being parsed."""
+    if chat.parse_response and parameters.skip_special_tokens:
+        yield Violation("parameters.skip_special_tokens", f"must not be set together with {place}.parse_response")
+
+
+def template_chat(chat: Conversation, turns: list[dict[str, Any]]) -> Chat:
+    """Returns a conversation of these turns."""
+    variables = {name: json.loads(text) for name, text in chat.template_variables_json.items()}
+    return Chat(turns, _template_tools(chat.tools), chat.continue_last_message, variables)
 
 
 def template_turn(turn: Turn, content: object) -> dict[str, Any]:
@@ -55,13 +74,14 @@ def template_turn(turn: Turn, content: object) -> dict[str, Any]:
             }
             for call in turn.tool_calls
         ]
+    if turn.reasoning:
+        plain[REASONING] = turn.reasoning
     if turn.tool_call_id:
         plain["tool_call_id"] = turn.tool_call_id
     return plain
 
 
-def template_tools(tools: Iterable[common.Tool]) -> list[dict[str, Any]]:
-    """Returns tools in the form that chat templates read."""
+def _template_tools(tools: Iterable[common.Tool]) -> list[dict[str, Any]]:
     return [
         {
             "type": "function",
@@ -75,14 +95,14 @@ def template_tools(tools: Iterable[common.Tool]) -> list[dict[str, Any]]:
     ]
 
 
-def _json_violations(place: str, text: str) -> Iterator[Violation]:
-    wrong = "must be a JSON object"
+def _json_violations(place: str, text: str, kind: type = dict) -> Iterator[Violation]:
+    wrong = "must be a JSON object" if kind is dict else "must be JSON"
     try:
-        value = json.loads(text or "{}")
+        value = json.loads(text or "{}" if kind is dict else text, parse_constant=_refuse)
         if _nested_deeper(value, _MOST_NESTED):
             raise RecursionError
         json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair is no text
-        fine = isinstance(value, dict)
+        fine = isinstance(value, kind)
     except RecursionError:
         fine, wrong = False, f"may be nested {_MOST_NESTED} deep at most"
     except ValueError:
@@ -101,3 +121,7 @@ def _nested_deeper(value: object, most: int) -> bool:
             for inner in (each.values() if isinstance(each, dict) else each)
         ]
     return any(isinstance(each, (dict, list)) for each in level)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

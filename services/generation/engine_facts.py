@@ -1,12 +1,16 @@
 """The settings, the limits and the description of a generation engine."""
 
+from transformers import PreTrainedTokenizerBase
+
 from sensorium.v1 import models_pb2 as pb
 from services.engine.admission import QueueLimits
 from services.engine.generation.attention.cpu import PAGE_SIZE
 from services.engine.generation.building.build import BuiltEngine, EngineSettings
 from services.engine.generation.requests.resolution import GenerationLimits
 from services.engine.generation.requests.validation import MAX_LOGPROB_COUNT
+from services.engine.language.chat_template import ChatTemplate
 from services.engine.language.prompting import PromptEncoder
+from services.engine.language.responses.formats import ResponseFormat
 from services.engine.loading import LoadedModel
 from services.generation.response_conversion import logprob_bytes
 from services.generation.settings import GenerationSettings
@@ -72,3 +76,9 @@ def describe(info: pb.ModelInfo, loaded: LoadedModel, built: BuiltEngine, settin
         plan.cache_token_count = built.memory.cache_tokens
         plan.cache_dtype = settings.kv_cache_dtype if settings.kv_cache_dtype != "auto" else info.dtype
     info.rank_bytes[:] = built.rank_bytes
+
+
+def describe_chat(info: pb.ModelInfo, tokenizer: PreTrainedTokenizerBase, known: ResponseFormat | None) -> None:
+    """Fills in what conversations may ask for; `known` is the format of the model's answers."""
+    info.response_format = known.name if known else ""
+    info.template_variables[:] = ChatTemplate(tokenizer).variables

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.output.detokenizer import IncrementalDetokenizer
@@ -21,11 +22,20 @@ from services.engine.generation.requests.validation import violations
 from services.engine.structure.compiler import Found
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure, StructureFailed
+from services.generation.answer_parsing import AnswerParsing
 from services.generation.ask import Generation, GenerationAsk
 from services.generation.generator_parts import GeneratorParts
+from services.generation.parsed_answer import ParsedAnswer
 
-Prepared = tuple[GenerationRequest, list[OutputBuilder], str | None]
-"""A request, its output builders, and the rendered prompt."""
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request, and what of its generation is known before."""
+
+    request: GenerationRequest
+    outputs: list[OutputBuilder]
+    rendered: str | None
+    parsed: tuple[ParsedAnswer, ...]
 
 
 class TextGenerator:
@@ -38,6 +48,7 @@ class TextGenerator:
         self._token_texts = TokenTexts(parts.encoder)
         self._defaults = parts.defaults
         self._limits = parts.limits
+        self._parsing = AnswerParsing(parts.format, self._token_texts)
         self._adapter = adapter
 
     async def start(self, ask: GenerationAsk) -> Generation:
@@ -64,10 +75,18 @@ class TextGenerator:
     def _submit(self, prepared: list[Prepared]) -> list[Generation]:
         started: list[Generation] = []
         try:
-            for request, outputs, rendered in prepared:
-                stream, seed = self._threads.engine.submit(request, *outputs), request.sampling.seed
-                scores_prompt = request.prompt_logprob_count is not None
-                started.append(Generation(stream, request.input_token_count, seed, rendered, scores_prompt))
+            for each in prepared:
+                request = each.request
+                started.append(
+                    Generation(
+                        self._threads.engine.submit(request, *each.outputs),
+                        request.input_token_count,
+                        request.sampling.seed,
+                        each.rendered,
+                        request.prompt_logprob_count is not None,
+                        each.parsed,
+                    )
+                )
         except BaseException:
             for generation in started:
                 generation.stream.cancel()
@@ -91,7 +110,7 @@ class TextGenerator:
 
     def _prepare(self, ask: GenerationAsk, structure: Structure | None, began: float, work: Work) -> Prepared:
         options, defaults, limits = ask.options, ask.defaults or self._defaults, self._limits
-        wrong = list(ask.violations)
+        wrong = [*ask.violations, *self._parsing.violations(ask)]
         tokens, rendered = None, None
         try:
             rendered, tokens = self._tokens(ask, defaults)
@@ -111,7 +130,7 @@ class TextGenerator:
             candidate_count=count,
             beams=beams,
             delivered=_by_candidate(tokens.delivered, count),
-            skip_special_tokens=options.skip_special_tokens,
+            skip_special_tokens=options.skip_special_tokens and not ask.parsed,
             logprob_count=options.logprob_count,
             prompt_logprob_count=options.prompt_logprob_count,
             priority=options.priority,
@@ -126,22 +145,12 @@ class TextGenerator:
             media=tokens.media,
         )
         outputs = self._outputs(request, tokens.delivered)
-        return request, outputs, rendered if ask.return_rendered_prompt else None
+        parsed = self._parsing.answers(ask, rendered or "", request, partial(self._output, request))
+        return Prepared(request, outputs, rendered if ask.return_rendered_prompt else None, parsed)
 
     def _outputs(self, request: GenerationRequest, delivered: tuple[DeliveredTokens, ...]) -> list[OutputBuilder]:
         """Returns a builder for each candidate, which has replayed the tokens that the caller already holds."""
-        prompt, special = request.prompt_token_ids, request.skip_special_tokens
-        outputs = [
-            OutputBuilder(
-                IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=special),
-                request.stopping,
-                self._token_texts,
-                candidate,
-                request.structure,
-                request.forced_count,
-            )
-            for candidate in range(request.candidate_count)
-        ]
+        outputs = [self._output(request, candidate) for candidate in range(request.candidate_count)]
         # Which beams become outputs is known at the end: delivered tokens are compared then.
         for i, known in enumerate(() if request.beams else delivered):
             contradicted = _replay(
@@ -150,6 +159,17 @@ class TextGenerator:
             if contradicted:
                 raise InvalidArgument([contradicted])
         return outputs
+
+    def _output(self, request: GenerationRequest, candidate: int) -> OutputBuilder:
+        prompt, special = request.prompt_token_ids, request.skip_special_tokens
+        return OutputBuilder(
+            IncrementalDetokenizer(self._encoder, prompt, skip_special_tokens=special),
+            request.stopping,
+            self._token_texts,
+            candidate,
+            request.structure,
+            request.forced_count,
+        )
 
     def _bad_words(self, texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         """Returns the token ids of each text, by itself and after a space, as these differ in many vocabularies.

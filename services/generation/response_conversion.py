@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from sensorium.v1 import common_pb2 as common
@@ -17,7 +17,8 @@ from services.engine.generation.requests.request import (
     GenerationTimes,
     TokenLogprob,
 )
-from services.generation.ask import Generation
+from services.engine.language.responses.message import MessagePart
+from services.generation.ask import Generation, ParsedAnswer
 
 _REASONS = {
     FinishReason.END_OF_SEQUENCE: common.FINISH_REASON_END_OF_SEQUENCE,
@@ -57,12 +58,15 @@ async def stream_events(
 ) -> AsyncIterator[GeneratedEvent]:
     """Yields a stream's events as messages `kind`, except deltas that could be sent at once (ADR 50)."""
     yield await started_event(generation, identity, kind)
-    generation.stream.pass_to(lambda delta: context.offer(stream_event(delta, kind)))
+    if not generation.parsed:  # a delta is offered again if it could not be sent, but parsed only once
+        generation.stream.pass_to(lambda delta: context.offer(stream_event(delta, kind)))
     async for event in generation.stream:
-        yield stream_event(event, kind)
+        yield stream_event(event, kind, generation.parsed)
 
 
-def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> GeneratedEvent:
+def stream_event(
+    event: Event, kind: Callable[..., GeneratedEvent], parsed: Sequence[ParsedAnswer] = ()
+) -> GeneratedEvent:
     """Returns a later event of a stream as a message `kind`."""
     if isinstance(event, Delta):
         message: Any = kind()
@@ -72,14 +76,19 @@ def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> Generated
         delta.token_ids.extend(event.token_ids)
         if event.logprobs:
             delta.logprobs.extend(map(_logprob, event.logprobs))
+        if parsed and (part := parsed[event.candidate_index].push(event.text)):
+            _add(delta.message, part)
         return message
     assert isinstance(event, Completed)
+    candidates = [
+        common.CandidateFinish(candidate_index=i, finish=_finish(finish)) for i, finish in enumerate(event.finishes)
+    ]
+    for candidate, answer, finish in zip(candidates, parsed, event.finishes, strict=False):
+        if part := answer.close(finish):
+            _add(candidate.message, part)
     return kind(
         completed=common.GenerationCompleted(
-            candidates=[
-                common.CandidateFinish(candidate_index=i, finish=_finish(finish))
-                for i, finish in enumerate(event.finishes)
-            ],
+            candidates=candidates,
             usage=usage(event),
             timing=timing(event.times),
         )
@@ -112,10 +121,16 @@ async def read_whole(generation: Generation) -> tuple[list[common.GeneratedCandi
             candidates[event.candidate_index].token_ids.extend(event.token_ids)
             candidates[event.candidate_index].logprobs.extend(map(_logprob, event.logprobs))
             texts[event.candidate_index].append(event.text)
+            if generation.parsed:
+                _add(
+                    candidates[event.candidate_index].message, generation.parsed[event.candidate_index].push(event.text)
+                )
         elif isinstance(event, Completed):
             for i, finish in enumerate(event.finishes):
                 candidates[i].candidate_index, candidates[i].text = i, "".join(texts[i])
                 candidates[i].finish.CopyFrom(_finish(finish))
+                if generation.parsed:
+                    _add(candidates[i].message, generation.parsed[i].close(finish))
             return [candidates[i] for i in range(len(event.finishes))], event
     raise AssertionError("a stream ends with Completed, or raises")
 
@@ -179,6 +194,15 @@ def usage(*ends: Completed) -> common.Usage:
         proposed_token_count=sum(end.proposed_token_count for end in ends),
         accepted_token_count=sum(end.accepted_token_count for end in ends),
         audio_duration=duration(sum(seconds)) if seconds else None,
+    )
+
+
+def _add(message: common.AssistantMessage, part: MessagePart) -> None:
+    message.SetInParent()
+    message.reasoning += part.reasoning
+    message.content += part.content
+    message.tool_calls.extend(
+        common.ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json) for call in part.tool_calls
     )
 
 

@@ -1,5 +1,6 @@
 """The settings that all services that generate text share."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -45,4 +46,15 @@ class GenerationSettings(ModelSettings):
         ge=0,
         description="Sends at most so many messages of tokens a second, of all streams together: tokens that come "
         "faster share one, so that sending leaves time for computing. 0: a message for each token.",
+    )
+
+
+class ChatSettings(GenerationSettings):
+    """Those of services whose models answer in conversations."""
+
+    response_template: Path | None = Field(
+        None,
+        description="File with the format of the model's answers, as transformers' `response_template` in JSON, by "
+        "which `parse_response` tells reasoning and calls of tools apart; absent: the tokenizer's own, or one that is "
+        "known for its chat template.",
     )

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from sensorium.rpc import Port
-from services.generation.settings import GenerationSettings
+from services.generation.settings import ChatSettings
 
 
-class MultimodalSettings(GenerationSettings):
+class MultimodalSettings(ChatSettings):
     """Serves one multimodal model over gRPC."""
 
     port: Port = Field(50054, description="Port for gRPC; 0 chooses a free one.")

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from sensorium.rpc import CommaSeparated, Port
-from services.generation.settings import GenerationSettings
+from services.generation.settings import ChatSettings
 
 
-class TextSettings(GenerationSettings):
+class TextSettings(ChatSettings):
     """Serves one text model over gRPC."""
 
     port: Port = Field(50051, description="Port for gRPC; 0 chooses a free one.")

@@ -11,12 +11,14 @@ from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.building.build import BuiltEngine, build_engine
 from services.engine.generation.engine import GenerationEngine
 from services.engine.language.languages import tags_of
+from services.engine.language.responses.formats import ResponseFormat
 from services.engine.language.translation import Translations, find_translations
 from services.engine.loading import LoadedModel, load_language_checkpoint
 from services.engine.metrics import EngineMetrics
 from services.engine.parallel.group import Rank
 from services.engine.parallel.leading import Leading, divided, started_rank
-from services.generation.engine_facts import describe, engine_settings
+from services.generation.answer_parsing import response_format
+from services.generation.engine_facts import describe, describe_chat, engine_settings
 from services.generation.generation_threads import GenerationThreads
 from services.process import name_of
 from services.text.config import TextSettings
@@ -52,10 +54,13 @@ class GenerativeModel:
     threads: GenerationThreads
     verbs: TextVerbs
     settings: TextSettings
+    format: ResponseFormat | None
+    """The format of its answers in conversations, if it is known."""
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
         describe(info, self.model, self.built, self.settings)
+        describe_chat(info, self.model.tokenizer, self.format)
         describe_tasks(info, self.verbs, self.translations)
         for adapter in info.named_adapters:
             assert self.model.adapters is not None
@@ -118,8 +123,9 @@ def _load(
         given = built.engine, loaded.tokenizer
         threads = GenerationThreads(*given) if ranks is None else _RankThreads(*given, ranks)
         translations = find_translations(loaded)
-        verbs = text_verbs(loaded, built, translations, threads, settings)
-    return GenerativeModel(loaded, built, translations, threads, verbs, settings)
+        known = response_format(loaded.tokenizer, settings.response_template)
+        verbs = text_verbs(loaded, built, translations, threads, settings, known)
+    return GenerativeModel(loaded, built, translations, threads, verbs, settings, known)
 
 
 def describe_tasks(info: pb.ModelInfo, verbs: TextVerbs, translations: Translations | None) -> None:

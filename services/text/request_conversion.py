@@ -9,7 +9,13 @@ from sensorium.v1 import text_pb2 as pb
 from services.engine.language.texts import Chat
 from services.enums import unknown_enum_numbers
 from services.generation.ask import GenerationAsk
-from services.generation.chat_conversion import chat_violations, template_tools, template_turn, turn_violations
+from services.generation.chat_conversion import (
+    chat_violations,
+    parsing_violations,
+    template_chat,
+    template_turn,
+    turn_violations,
+)
 from services.generation.parameters_conversion import delivered_tokens, generation_options
 from services.generation.structure_conversion import structure_violations
 
@@ -22,6 +28,7 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         wrong.append(Violation("input", "must be set: prompt, prompt_token_ids or chat"))
     if which == "chat":
         wrong += _chat_violations(request.chat)
+        wrong += parsing_violations("chat", request.chat, request.parameters)
     wrong += structure_violations(request.parameters)
     return GenerationAsk(
         prompt=request.prompt if which == "prompt" else None,
@@ -33,6 +40,7 @@ def generation_ask(request: pb.GenerateRequest | pb.StreamGenerateRequest, secon
         cache_salt=request.cache_salt,
         deadline=None if seconds is None else time.monotonic() + seconds,
         violations=tuple(wrong),
+        parsed="chat.parse_response" if which == "chat" and request.chat.parse_response else "",
     )
 
 
@@ -46,5 +54,4 @@ def _chat_violations(chat: common.ChatPrompt) -> Iterator[Violation]:
 
 
 def _chat(chat: common.ChatPrompt) -> Chat:
-    turns = [template_turn(message, message.content) for message in chat.messages]
-    return Chat(turns, template_tools(chat.tools), chat.continue_last_message)
+    return template_chat(chat, [template_turn(message, message.content) for message in chat.messages])

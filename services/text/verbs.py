@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from services.engine.generation.building.build import BuiltEngine
 from services.engine.language.prompting import PromptEncoder
+from services.engine.language.responses.formats import ResponseFormat
 from services.engine.language.translation import Translations
 from services.engine.loading import LoadedModel
+from services.generation.answer_parsing import response_format
 from services.generation.engine_facts import generation_limits
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
@@ -24,18 +26,26 @@ def text_verbs(
     translations: Translations | None,
     threads: GenerationThreads,
     settings: TextSettings,
+    known: ResponseFormat | None,
 ) -> TextVerbs:
-    """Returns the verbs of a model and of its named adapters; `translations` is None if it does not translate."""
+    """Returns the verbs of a model and of its named adapters.
 
-    def verbs(own: LoadedModel, adapter: str = "") -> TextVerbs:
-        return _verbs(own, built, translations, threads, settings, adapter)
+    `translations` is None if it does not translate, and `known` if the format of its answers is not known.
+    """
+
+    def verbs(own: LoadedModel, known: ResponseFormat | None, adapter: str = "") -> TextVerbs:
+        return _verbs(own, built, translations, threads, settings, known, adapter)
 
     named = {} if loaded.adapters is None else loaded.adapters.named
     adapters = {
-        name: verbs(replace(loaded, tokenizer=adapter.tokenizer or loaded.tokenizer), name)
+        name: verbs(
+            replace(loaded, tokenizer=adapter.tokenizer or loaded.tokenizer),
+            response_format(adapter.tokenizer, settings.response_template) if adapter.tokenizer else known,
+            name,
+        )
         for name, adapter in named.items()
     }
-    return replace(verbs(loaded), adapters=adapters)
+    return replace(verbs(loaded, known), adapters=adapters)
 
 
 def _verbs(
@@ -44,12 +54,13 @@ def _verbs(
     translations: Translations | None,
     threads: GenerationThreads,
     settings: TextSettings,
+    known: ResponseFormat | None,
     adapter: str,
 ) -> TextVerbs:
     batch_items = settings.max_batch_items
     encoder = PromptEncoder(loaded.tokenizer, max(built.context_tokens, built.source_tokens))
     limits = generation_limits(loaded, built, encoder, settings)
-    generator = TextGenerator(GeneratorParts(threads, encoder, loaded.defaults, limits), adapter)
+    generator = TextGenerator(GeneratorParts(threads, encoder, loaded.defaults, limits, known), adapter)
     translator = None
     if translations is not None:
         reader = EncoderReader(encoder, limits)

@@ -3,13 +3,14 @@
 Texts are encoded without truncation and padding: those are state of a fast tokenizer that threads would share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, Violation
+from services.engine.language.chat_template import REASONING, ChatTemplate
 from services.engine.language.control_tokens import ControlTokens
 from services.engine.language.texts import Chat, EncodedText
 from services.engine.threads.turns import give_way, tokenizing
@@ -17,6 +18,8 @@ from services.engine.threads.turns import give_way, tokenizing
 _Said = TypeVar("_Said")
 _LONGEST_CHARACTER = 4
 """Bytes of the longest character in UTF-8."""
+_REFUSALS = (TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What a template raises about what it was given."""
 _MANY_TOKENS = 1_024
 """Number of tokens that take about half a millisecond to decode."""
 
@@ -31,6 +34,8 @@ class PromptEncoder:
         """Whether the tokenizer is a fast (Rust) one."""
         self._decoder: Any = tokenizer.backend_tokenizer if _decodes_plainly(tokenizer) else None
         self._control = ControlTokens(tokenizer)
+        self.template = ChatTemplate(tokenizer)
+        """What the model's chat template reads."""
         self._special_ids = frozenset(tokenizer.all_special_ids)
         longest = max(map(len, tokenizer.get_vocab()), default=1)
         self.most_characters = longest * context_tokens
@@ -89,7 +94,7 @@ class PromptEncoder:
     @property
     def has_template(self) -> bool:
         """Whether the model has a chat template."""
-        return bool(self._tokenizer.chat_template)
+        return bool(self.template.text)
 
     def render(self, chat: Chat, field: str = "chat", *, quoted: bool = False) -> str:
         """Returns the conversation as the model's chat template writes it, for `encode`. `field` is its name.
@@ -97,24 +102,41 @@ class PromptEncoder:
         `quoted` tells that callers' texts in it are.
 
         Raises:
-            InvalidArgument: the model has no template, or the template refuses the conversation.
+            InvalidArgument: the model has no template, or the template has no place for part of it, or refuses it.
         """
-        template = self._tokenizer.chat_template
-        if not template:
+        if not self.has_template:
             raise InvalidArgument([Violation(field, "the model has no chat template; send a prompt instead")])
-        if chat.tools and "tools" not in str(template):
-            raise InvalidArgument([Violation(f"{field}.tools", "the model's chat template has no place for tools")])
+        if wrong := list(self._without_place(chat, field)):
+            raise InvalidArgument(wrong)
+        turns = [self.template.turn(turn) for turn in chat.messages]
+        variables = {} if chat.thinks else dict[str, Any](self.template.thoughtless)
+        variables |= {name: self._control.marked(value, names=True) for name, value in chat.variables.items()}
         try:
             return self._tokenizer.apply_chat_template(
-                chat.messages if quoted else self.quoted(chat.messages),
+                turns if quoted else self.quoted(turns),
                 tools=(chat.tools if quoted else self.quoted(chat.tools)) or None,
                 add_generation_prompt=not chat.continue_last,
                 continue_final_message=chat.continue_last,
                 tokenize=False,
+                **variables,
             )
-        except (TemplateError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except _REFUSALS as error:
             refusal = f"the model's chat template refuses it: {self.shown(str(error))}"
             raise InvalidArgument([Violation(field, refusal)]) from error
+
+    def _without_place(self, chat: Chat, field: str) -> Iterator[Violation]:
+        """Yields what the template would silently leave out."""
+        template = self.template
+        if chat.tools and not template.has_tools:
+            yield Violation(f"{field}.tools", "the model's chat template has no place for tools")
+        for i, turn in enumerate(chat.messages):
+            if REASONING in turn and not template.has_reasoning:
+                yield Violation(f"{field}.messages[{i}].reasoning", "the model's chat template has no place for it")
+        read = ", ".join(template.variables)
+        wrong = f"the model's chat template does not read it; it reads {read or 'no further variables'}"
+        for name in chat.variables:
+            if name not in template.variables:
+                yield Violation(f"{field}.template_variables_json[{name}]", wrong)
 
     def quoted(self, said: _Said) -> _Said:
         """Marks a caller's text, or nested values, so that `encode` makes no control tokens of it."""

@@ -1,7 +1,7 @@
 """Values for tokenizing and chat templates, without torch and protobuf."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -66,3 +66,7 @@ class Chat:
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]]
     continue_last: bool
+    variables: dict[str, Any] = field(default_factory=dict)
+    """Values of further variables of the template."""
+    thinks: bool = True
+    """Whether the model may think before it answers, where its template leaves that open."""

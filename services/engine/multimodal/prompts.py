@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from sensorium.errors import InvalidArgument, Violation
 from services.engine.generation.running.media import Medium, PromptMedia
+from services.engine.language.chat_template import REASONING
 from services.engine.language.prompting import PromptEncoder
 from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
@@ -110,7 +111,9 @@ class PromptComposer:
 
         None for other conversations, which need a template.
         """
-        if len(chat.messages) != 1 or chat.messages[0]["role"] != "user" or chat.tools or chat.continue_last:
+        if len(chat.messages) != 1 or chat.messages[0]["role"] != "user":
+            return None
+        if chat.tools or chat.continue_last or chat.variables:
             return None
         return "".join(map(self._text_of, self._encoder.quoted(chat.messages[0]["content"])))
 
@@ -118,7 +121,7 @@ class PromptComposer:
         """Returns a conversation with one text for each turn, for templates of text alone; it is quoted."""
         quoted = self._encoder.quoted(chat.messages)
         turns = [{**turn, "content": "".join(map(self._text_of, turn["content"]))} for turn in quoted]
-        return Chat(turns, self._encoder.quoted(chat.tools), chat.continue_last)
+        return replace(chat, messages=turns, tools=self._encoder.quoted(chat.tools))
 
     def _text_of(self, part: dict[str, str]) -> str:
         return part["text"] if part["type"] == "text" else self._processor.placeholder(MediaKind(part["type"]))
@@ -128,10 +131,13 @@ class PromptComposer:
         for i, message in enumerate(chat.messages):
             for j, part in enumerate(message["content"]):
                 yield from self._holding(f"{FIELD}.messages[{i}].parts[{j}].text", part.get("text", ""))
+            yield from self._holding(f"{FIELD}.messages[{i}].reasoning", message.get(REASONING, ""))
             for j, call in enumerate(message.get("tool_calls", [])):
                 yield from self._holding(f"{FIELD}.messages[{i}].tool_calls[{j}]", _texts(call))
         for i, tool in enumerate(chat.tools):
             yield from self._holding(f"{FIELD}.tools[{i}]", _texts(tool))
+        for name, value in chat.variables.items():
+            yield from self._holding(f"{FIELD}.template_variables_json[{name}]", _texts(value))
 
     def _holding(self, field: str, text: str) -> Iterator[Violation]:
         for reserved in self._processor.reserved:

@@ -51,4 +51,4 @@ def _turn(text: str) -> Chat:
     parts: list[dict[str, Any]] = [{"type": "image"}]
     if text:
         parts.append({"type": "text", "text": text})
-    return Chat([{"role": "user", "content": parts}], [], continue_last=False)
+    return Chat([{"role": "user", "content": parts}], [], continue_last=False, thinks=False)

@@ -14,6 +14,7 @@ from services.engine.multimodal.kind import MediaKind
 from services.engine.multimodal.loading import load_multimodal_model
 from services.engine.multimodal.prompts import PromptComposer
 from services.engine.multimodal.reader import MediaReader
+from services.generation.answer_parsing import response_format
 from services.generation.engine_facts import engine_settings
 from services.generation.generator_parts import GeneratorParts
 from services.multimodal.chat import chat_asks
@@ -37,10 +38,11 @@ def load_chat_model(
     warming()
     with metrics.loading("warm_up"):
         built = build_engine(loaded, engine_settings(settings, settings.media_cache_mib), metrics)
-        parts = GeneratorParts.of(loaded, built, settings)
+        known = response_format(loaded.tokenizer, settings.response_template)
+        parts = GeneratorParts.of(loaded, built, settings, known)
         generator = MultimodalGenerator(parts, _prompts(loaded, built, settings, parts.encoder))
     tasks, verbs = _abilities(loaded, generator)
-    return GeneratingModel(loaded, built, parts.threads, verbs, settings, tasks)
+    return GeneratingModel(loaded, built, parts.threads, verbs, settings, tasks, known)
 
 
 def _abilities(

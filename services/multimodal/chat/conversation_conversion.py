@@ -10,7 +10,13 @@ from services.engine.language.texts import Chat
 from services.engine.multimodal.kind import MediaKind
 from services.enums import unknown_enum_numbers
 from services.generation.ask import GenerationAsk, ShownMedium
-from services.generation.chat_conversion import chat_violations, template_tools, template_turn, turn_violations
+from services.generation.chat_conversion import (
+    chat_violations,
+    parsing_violations,
+    template_chat,
+    template_turn,
+    turn_violations,
+)
 from services.generation.parameters_conversion import delivered_tokens, generation_options
 from services.generation.structure_conversion import structure_violations
 from services.media_conversion import sent_media
@@ -24,7 +30,12 @@ _KINDS = {"image": (MediaKind.IMAGE, "image"), "audio": (MediaKind.AUDIO, "recor
 
 def conversation_ask(request: Request, seconds: float | None) -> GenerationAsk:
     """Returns the request as plain values; `seconds` is the time left until its deadline."""
-    wrong = [*unknown_enum_numbers(request), *_violations(request.prompt), *structure_violations(request.parameters)]
+    wrong = [
+        *unknown_enum_numbers(request),
+        *_violations(request.prompt),
+        *parsing_violations(_PLACE, request.prompt, request.parameters),
+        *structure_violations(request.parameters),
+    ]
     return GenerationAsk(
         chat=None if wrong else _chat(request.prompt),
         media=tuple(_media(request.prompt)),
@@ -34,6 +45,7 @@ def conversation_ask(request: Request, seconds: float | None) -> GenerationAsk:
         cache_salt=request.cache_salt,
         deadline=None if seconds is None else time.monotonic() + seconds,
         violations=tuple(wrong),
+        parsed=f"{_PLACE}.parse_response" if request.prompt.parse_response else "",
     )
 
 
@@ -50,8 +62,9 @@ def _violations(prompt: pb.MultimodalPrompt) -> Iterator[Violation]:
 
 
 def _chat(prompt: pb.MultimodalPrompt) -> Chat:
-    turns = [template_turn(message, [_part(part) for part in message.parts]) for message in prompt.messages]
-    return Chat(turns, template_tools(prompt.tools), prompt.continue_last_message)
+    return template_chat(
+        prompt, [template_turn(message, [_part(part) for part in message.parts]) for message in prompt.messages]
+    )
 
 
 def _part(part: pb.ContentPart) -> dict[str, str]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from sensorium.v1 import models_pb2 as pb
 from services.answer_conversion import duration
 from services.engine.generation.building.build import BuiltEngine
+from services.engine.language.responses.formats import ResponseFormat
 from services.engine.loading import LoadedModel
 from services.engine.multimodal.kind import MediaKind
-from services.generation.engine_facts import describe
+from services.generation.engine_facts import describe, describe_chat
 from services.generation.generation_threads import GenerationThreads
 from services.multimodal.config import MultimodalSettings
 from services.multimodal.task import MultimodalTask
@@ -32,10 +33,13 @@ class GeneratingModel:
     verbs: MultimodalVerbs
     settings: MultimodalSettings
     tasks: Sequence[pb.Task.ValueType]
+    format: ResponseFormat | None = None
+    """The format of its answers in conversations, if it is known."""
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
         describe(info, self.model, self.built, self.settings)
+        describe_chat(info, self.model.tokenizer, self.format)
         info.tasks[:] = sorted(self.tasks)
         info.limits.context_token_count = self.built.context_tokens
         info.limits.media_bytes = self.settings.media_bytes

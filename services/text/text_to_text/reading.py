@@ -75,7 +75,7 @@ class ChatReader:
 
     def _ids(self, text: str, frame: Frame, field: str) -> list[int]:
         content = f"{frame.prefix}\n\n{text}" if frame.prefix else text
-        rendered = self._encoder.render(Chat([{"role": "user", "content": content}], [], continue_last=False))
+        rendered = self._encoder.render(Chat([{"role": "user", "content": content}], [], False, thinks=False))
         return self._encoder.encode(rendered, field=field, add_special_tokens=False)
 
     def _shorter(self, text: str, excess: int, truncation: Truncation, field: str) -> str:

@@ -1,11 +1,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sensorium.errors import InvalidArgument, QueueFull, Violation
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.requests.request import FinishReason
 from services.engine.generation.requests.resolution import (
     DeliveredTokens,
@@ -19,6 +21,7 @@ from services.engine.language.texts import Chat
 from services.engine.structure.format import StructureFormat, StructureKind
 from services.engine.structure.structure import Structure
 from services.engine.threads.preprocessing import Preprocessing
+from services.generation.answer_parsing import response_format
 from services.generation.ask import GenerationAsk
 from services.generation.generation_threads import GenerationThreads
 from services.generation.generator import TextGenerator
@@ -260,3 +263,21 @@ async def test_a_structure_that_delivered_tokens_make_too_costly_is_named(
     ask = GenerationAsk(prompt_token_ids=[10], options=structured, delivered=(DeliveredTokens(0, letters),))
     assert await refused(verb, ask) == ["parameters.structured_output.regex"]
     assert await refused(verb, replace(ask, delivered=())) == ["parameters.structured_output.regex"]
+
+
+async def test_an_answer_is_not_parsed_where_its_format_is_not_known(verb: TextGenerator) -> None:
+    ask = GenerationAsk(chat=CHAT, options=options(temperature=7), parsed="chat.parse_response")
+    assert await refused(verb, ask) == ["chat.parse_response"]
+
+
+def test_a_file_that_is_no_response_template_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    file = tmp_path / "template.json"
+    with pytest.raises(ModelRefused, match="No such file"):
+        response_format(tokenizer, file)
+    for wrong in ("{", "[]", '{"fields": {}}', '{"start_anchor": "a", "fields": {"mood": {"open": "b"}}}'):
+        file.write_text(wrong)
+        with pytest.raises(ModelRefused, match=r"--response-template .*template\.json cannot be used"):
+            response_format(tokenizer, file)
+    file.write_text('{"start_anchor": "<|assistant|>", "fields": {"content": {"close": "<end>"}}}')
+    assert response_format(tokenizer, file) is not None
+    assert response_format(tokenizer, None) is None

@@ -117,3 +117,12 @@ def test_cutting_a_chat_models_text_comes_to_an_end_even_if_nothing_fits(tokeniz
     options = GenerationOptions(max_new_tokens=79)
     read = chat_reader(tokenizer).read("東京🌊" * 5, Frame(), Truncation.END, options, field="text")
     assert tokenizer.decode(read) == "<|user|><end><|assistant|>"
+
+
+def test_a_chat_model_that_can_is_told_not_to_think(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "{{ messages[0].content }}{% if enable_thinking is undefined or enable_thinking %}<think>{% endif %}"
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    read = chat_reader(tokenizer).read("Tokens", Frame(), Truncation.NONE, NO_OPTIONS, field="text")
+    assert read == ids(tokenizer, "Tokens")

@@ -143,7 +143,8 @@ def test_a_conversation_becomes_plain_values() -> None:
         USER,
         common.ChatMessage(role=common.ROLE_ASSISTANT, tool_calls=[CALL]),
         common.ChatMessage(role=common.ROLE_TOOL, content="12:00", tool_call_id="1"),
-        common.ChatMessage(role=common.ROLE_ASSISTANT, content="It is"),
+        common.ChatMessage(role=common.ROLE_ASSISTANT, content="It is", reasoning="Tell it."),
+        template_variables_json={"enable_thinking": "false", "documents": '[{"text": "a"}]'},
         tools=[common.Tool(name="clock", description="Tells time.", parameters_json_schema='{"type": "object"}')],
         continue_last_message=True,
     )
@@ -155,8 +156,9 @@ def test_a_conversation_becomes_plain_values() -> None:
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "id": "1", "function": function}]},
         {"role": "tool", "content": "12:00", "tool_call_id": "1"},
-        {"role": "assistant", "content": "It is"},
+        {"role": "assistant", "content": "It is", "reasoning_content": "Tell it."},
     ]
+    assert result.chat.variables == {"enable_thinking": False, "documents": [{"text": "a"}]}
     tool = {"name": "clock", "description": "Tells time.", "parameters": {"type": "object"}}
     assert result.chat.tools == [{"type": "function", "function": tool}]
     assert result.chat.continue_last
@@ -179,6 +181,7 @@ def test_arguments_left_empty_are_an_empty_object() -> None:
         (common.ChatMessage(role=common.ROLE_USER), "content"),
         (common.ChatMessage(role=common.ROLE_USER, content="x", tool_calls=[CALL]), "tool_calls"),
         (common.ChatMessage(role=common.ROLE_USER, content="x", tool_call_id="1"), "tool_call_id"),
+        (common.ChatMessage(role=common.ROLE_USER, content="x", reasoning="y"), "reasoning"),
     ],
 )
 def test_a_turn_that_breaks_a_rule_is_named(message: common.ChatMessage, field: str) -> None:
@@ -208,6 +211,19 @@ def test_json_that_is_nested_too_deep_is_told_so(depth: int) -> None:
     ]
     text = '{"a":' * 99 + "[]" + "}" * 99
     assert chat(USER, tools=[common.Tool(name="t", parameters_json_schema=text)]).chat is not None
+
+
+@pytest.mark.parametrize("text", ["", "{", "yes", "NaN", "[Infinity]", '"\\ud800"', "9" * 5000, "[" * 100_000])
+def test_a_variable_that_is_no_json_is_named(text: str) -> None:
+    assert wrong(chat(USER, template_variables_json={"a": "1", "b": text})) == ["chat.template_variables_json[b]"]
+
+
+def test_parsing_is_asked_for_by_its_field_and_needs_special_tokens() -> None:
+    assert (chat(USER).parsed, chat(USER, parse_response=True).parsed) == ("", "chat.parse_response")
+    for skipped, expected in ((False, []), (True, ["parameters.skip_special_tokens"])):
+        parameters = common.GenerationParameters(skip_special_tokens=skipped)
+        asked = ask(chat=common.ChatPrompt(messages=[USER], parse_response=True), parameters=parameters)
+        assert wrong(asked) == expected
 
 
 def test_an_empty_conversation_and_a_last_turn_that_cannot_go_on_are_refused() -> None:

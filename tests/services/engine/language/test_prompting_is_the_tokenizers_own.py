@@ -112,6 +112,7 @@ def test_offsets_are_absent_where_the_tokenizer_keeps_none() -> None:
         all_special_ids = (0,)
         added_tokens_decoder: ClassVar[dict[int, str]] = {}
         unk_token_id = None
+        chat_template = None
 
         def get_vocab(self) -> dict[str, int]:
             return {"<s>": 0, "a": 1}

@@ -75,6 +75,18 @@ def test_texts_that_stand_for_media_are_found(llava: Rig, parts: list[dict[str, 
     assert "'<image>'" in wrong.description
 
 
+def test_they_are_found_in_reasoning_calls_tools_and_variables_too(llava: Rig) -> None:
+    said, holding = [{"type": "text", "text": "x"}], "an <image>"
+    turn = {"role": "assistant", "content": said, "reasoning_content": holding, "tool_calls": [{"a": [holding]}]}
+    wrong = llava.composer.violations(Chat([turn], [{"b": holding}], False, {"documents": [{"c": holding}]}))
+    assert [violation.field for violation in wrong] == [
+        "prompt.messages[0].reasoning",
+        "prompt.messages[0].tool_calls[0]",
+        "prompt.tools[0]",
+        "prompt.template_variables_json[documents]",
+    ]
+
+
 @pytest.mark.parametrize("parts", [[text("none")], [IMAGE, IMAGE]])
 def test_a_prompt_with_more_or_less_places_than_media_is_refused(llava: Rig, parts: list[dict[str, str]]) -> None:
     assert llava.loaded.media is not None

@@ -9,6 +9,7 @@ from transformers import AutoConfig
 from sensorium import InvalidArgument
 from services.engine.checkpoint import Checkpoint, ModelRefused
 from services.engine.generation.building.verification import NotPaged
+from services.engine.language.chat_template import ChatTemplate
 from services.engine.language.texts import Chat
 from services.engine.multimodal.check import MediaCheck
 from services.engine.multimodal.loading import load_multimodal_model
@@ -48,6 +49,7 @@ async def test_a_turn_needs_no_template(paligemma: Rig, monkeypatch: pytest.Monk
     assert paligemma.loaded.media is not None
     for each in (paligemma.loaded.tokenizer, paligemma.loaded.media._processor):
         monkeypatch.setattr(each, "chat_template", None)
+    monkeypatch.setattr(paligemma.composer._encoder, "template", ChatTemplate(paligemma.loaded.tokenizer))
     assert (await paligemma.run(*turn, max_new_tokens=8)).ids == own
     two = [{"role": role, "content": [{"type": "text", "text": "Hello"}]} for role in ("user", "assistant")]
     with pytest.raises(InvalidArgument, match="no chat template"):
