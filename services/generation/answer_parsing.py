@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from sensorium.errors import Violation
 from services.engine.checkpoint import ModelRefused
 from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.token_texts import TokenTexts
-from services.engine.generation.requests.request import GenerationRequest
+from services.engine.generation.requests.request import Finish, GenerationRequest
 from services.engine.language.responses.formats import ResponseFormat, find_response_format
+from services.engine.language.responses.message import MessagePart
+from services.engine.language.responses.reader import ResponseReader
 from services.generation.ask import GenerationAsk
-from services.generation.parsed_answer import ParsedAnswer
 
 _UNKNOWN = "the format of this model's answers is not known: read `text`, or start the service with --response-template"
 
@@ -33,6 +35,22 @@ def response_format(tokenizer: PreTrainedTokenizerBase, template: Path | None) -
         raise ModelRefused(f"--response-template {template} cannot be used: {error}") from error
 
 
+@dataclass(frozen=True)
+class ReadAnswer:
+    """See ParsedAnswer."""
+
+    reader: ResponseReader
+    token_texts: TokenTexts
+
+    def push(self, text: str) -> MessagePart:
+        """See ParsedAnswer."""
+        return self.reader.push(text)
+
+    def close(self, finish: Finish) -> MessagePart:
+        """See ParsedAnswer."""
+        return self.reader.close("" if finish.token_id is None else self.token_texts[finish.token_id])
+
+
 class AnswerParsing:
     """Makes what parses answers in one format; None: it is not known, and no request may ask for that."""
 
@@ -46,7 +64,7 @@ class AnswerParsing:
 
     def answers(
         self, ask: GenerationAsk, rendered: str, request: GenerationRequest, output: Callable[[int], OutputBuilder]
-    ) -> tuple[ParsedAnswer, ...]:
+    ) -> tuple[ReadAnswer, ...]:
         """Returns the answer of each candidate, which holds what the caller has of it; none if none are asked for.
 
         `rendered` is the prompt as text, and `output` makes the output of a candidate, with nothing in it.
@@ -54,12 +72,12 @@ class AnswerParsing:
         if not ask.parsed or self._format is None or ask.chat is None:
             return ()
         key = blake2b(rendered.encode(errors="replace")).hexdigest()
-        answers: list[ParsedAnswer] = []
+        answers: list[ReadAnswer] = []
         for candidate, delivered in enumerate(request.delivered):
             reader, held = self._format.reader(rendered, ask.chat.tools, f"{key}{candidate}"), output(candidate)
             for token_id in delivered:
                 held.push(token_id)
             if delta := held.take():
                 reader.push(delta.text)
-            answers.append(ParsedAnswer(reader, self._token_texts))
+            answers.append(ReadAnswer(reader, self._token_texts))
         return tuple(answers)

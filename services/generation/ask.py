@@ -1,15 +1,16 @@
 """The requests and results of verbs that generate, as plain values, free of torch and protobuf."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sensorium.errors import Violation
 from services.engine.generation.output.stream import GenerationStream
-from services.engine.generation.requests.request import PromptLogprobs, TokenLogprob, Work
+from services.engine.generation.requests.request import Finish, PromptLogprobs, TokenLogprob, Work
 from services.engine.generation.requests.resolution import DeliveredTokens, GenerationOptions, ModelDefaults
 from services.engine.generation.running.media import PromptMedia
+from services.engine.language.responses.message import MessagePart
 from services.engine.language.texts import Chat, are_short
 from services.engine.multimodal.kind import MediaKind
-from services.generation.parsed_answer import ParsedAnswer
 from services.sent_media import SentMedia
 
 _FEW = 1024
@@ -66,6 +67,18 @@ class GenerationAsk:
         if self.prompt is not None:
             return are_short(self.prompt)
         return self.prompt_token_ids is not None and len(self.prompt_token_ids) <= _FEW
+
+
+class ParsedAnswer(Protocol):
+    """Turns the text of one candidate, with its special tokens, into parts of a message."""
+
+    def push(self, text: str) -> MessagePart:
+        """Returns what the text that follows adds to the message."""
+        ...
+
+    def close(self, finish: Finish) -> MessagePart:
+        """Returns what the end adds. The token that ended it may be a mark of the format; the text is without it."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,8 @@ from services.engine.structure.compiler import Found
 from services.engine.structure.format import StructureFormat
 from services.engine.structure.structure import Structure, StructureFailed
 from services.generation.answer_parsing import AnswerParsing
-from services.generation.ask import Generation, GenerationAsk
+from services.generation.ask import Generation, GenerationAsk, ParsedAnswer
 from services.generation.generator_parts import GeneratorParts
-from services.generation.parsed_answer import ParsedAnswer
 
 
 @dataclass(frozen=True)

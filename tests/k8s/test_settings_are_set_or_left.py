@@ -38,12 +38,12 @@ SOUND = """
 """
 LEFT_AT_DEFAULT = {
     "gateway": (SERVER, "tls_client_ca_file", DISCOVERY, ADMISSION, RELAY),
-    "services.text": (SERVER, MODEL, GENERATION, "dtype max_batch_tokens adapters"),
+    "services.text": (SERVER, MODEL, GENERATION, "dtype max_batch_tokens adapters response_template"),
     "services.vision": (SERVER, MODEL, IMAGES, "dtype transform_pixels"),
     "services.speech": (SERVER, MODEL, GENERATION, SOUND, "cache_mib"),
     "services.multimodal": (
         *(SERVER, MODEL, GENERATION, IMAGES),
-        "dtype audio_seconds max_prompt_media max_image_tiles max_batch_images max_batch_tokens",
+        "dtype audio_seconds max_prompt_media max_image_tiles max_batch_images max_batch_tokens response_template",
     ),
 }
 
