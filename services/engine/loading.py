@@ -37,7 +37,7 @@ from services.engine.generation.attention import encoder_decoder
 from services.engine.generation.attention.backend import register
 from services.engine.generation.requests.request import EarlyStopping
 from services.engine.generation.requests.resolution import ModelDefaults
-from services.engine.model_rules import output_rules, token_ids
+from services.engine.model_rules import output_rules, require_possible, token_ids
 from services.engine.multimodal.processor import MediaProcessor
 from services.engine.parallel.narrow_reading import rounded_count
 from services.engine.pictures.model import PictureModel
@@ -219,6 +219,7 @@ def _vocabulary_size(model: PreTrainedModel) -> int:
 def _defaults(model: PreTrainedModel) -> ModelDefaults:
     own = model.generation_config
     assert own is not None
+    require_possible(own)
     return ModelDefaults(
         do_sample=bool(own.do_sample),
         temperature=own.temperature,

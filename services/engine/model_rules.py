@@ -2,7 +2,24 @@
 
 from transformers import GenerationConfig
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.requests.request import OutputRules
+
+_FROM_ZERO = ("temperature", "top_k", "top_p", "min_p")
+_ABOVE_ZERO = ("typical_p", "repetition_penalty", "encoder_repetition_penalty")
+
+
+def require_possible(own: GenerationConfig) -> None:
+    """Checks numbers that `generate` refuses at each request, and of which nothing sensible could be made.
+
+    Raises:
+        ModelRefused: one is too low. A top-k of -1 would keep one token, where other servers mean all by it.
+    """
+    numbers = {name: getattr(own, name) for name in (*_FROM_ZERO, *_ABOVE_ZERO)}
+    for name, number in numbers.items():
+        if number is not None and (number < 0 or (number == 0 and name in _ABOVE_ZERO)):
+            least = "above 0" if name in _ABOVE_ZERO else "at least 0"
+            raise ModelRefused(f"Its generation configuration has a {name} of {number:g}, which must be {least}.")
 
 
 def output_rules(own: GenerationConfig) -> OutputRules:

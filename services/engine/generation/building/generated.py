@@ -58,8 +58,8 @@ def continued(
         ModelRefused: it fails, or computes what is no number.
     """
     config = GenerationConfig(
-        do_sample=False, num_beams=1, use_cache=True, max_new_tokens=_NEW_TOKENS, min_new_tokens=_NEW_TOKENS,
-        output_logits=True, return_dict_in_generate=True,
+        do_sample=False, num_beams=1, num_return_sequences=1, use_cache=True,
+        max_new_tokens=_NEW_TOKENS, min_new_tokens=_NEW_TOKENS, output_logits=True, return_dict_in_generate=True,
     )  # fmt: skip
     model: Any = loaded.model
     try:

@@ -106,7 +106,8 @@ def _prepared(model: Any, tokens: Tensor, source_ids: Sequence[int], given: Mapp
 
     # By the name that the model's own limit has: the library warns, each time, where there are both.
     limit = "max_length" if model.generation_config.max_new_tokens is None else "max_new_tokens"
-    plain = GenerationConfig(do_sample=False, num_beams=1, use_cache=True, **{limit: _UNBOUNDED})
+    alone = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1}
+    plain = GenerationConfig(**alone, use_cache=True, **{limit: _UNBOUNDED})
     options = {"generation_config": plain, "custom_generate": take}
     if model.config.is_encoder_decoder and given is not None:
         model.generate(decoder_input_ids=tokens, **given, **options)

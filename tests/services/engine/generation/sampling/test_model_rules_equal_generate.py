@@ -1,5 +1,6 @@
 """What a checkpoint's generation configuration demands is followed as `generate` follows it, when nobody asks more."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,19 @@ from typing import Any
 import pytest
 import torch
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.generation.requests.request import FinishReason, GenerationRequest, OutputRules
-from services.engine.generation.requests.resolution import GenerationLimits, GenerationOptions, resolve
+from services.engine.generation.requests.resolution import (
+    GenerationLimits,
+    GenerationOptions,
+    resolve,
+    resolve_beams,
+    resolve_candidates,
+)
 from services.engine.loading import LoadedModel, load_language_model
 from services.engine.structure.structure import Structure
 from tests.drawn import drawn
-from tests.services.bench import Result, built_bench, output_of, read
+from tests.services.bench import Result, built_bench, outputs_of, read
 from tests.services.engine.generation.own_generate import own_model, write
 from tests.services.structures import regex
 from tests.tiny.language_models import tokenizer
@@ -39,19 +47,28 @@ def load(folder: Path) -> LoadedModel:
 
 
 async def served(
-    loaded: LoadedModel, source: list[int], structure: Structure | None = None, held: tuple[int, ...] = (), **asked: Any
+    loaded: LoadedModel,
+    source: list[int],
+    structure: Structure | None = None,
+    held: tuple[int, ...] = (),
+    *,
+    serial: bool = False,
+    **asked: Any,
 ) -> Result:
     """Returns what a request gets that leaves all but `asked` to the model."""
     limits = GenerationLimits(256, 320, 256, 320)
     starts = loaded.defaults.decoder_start_ids
     prompt, read_first = (starts, tuple(source)) if starts else (tuple(source), ())
-    sampling, stopping = resolve(GenerationOptions(**asked), loaded.defaults, limits, len(prompt))
+    options = GenerationOptions(**asked)
+    sampling, stopping = resolve(options, loaded.defaults, limits, len(prompt))
+    beams = resolve_beams(options, loaded.defaults)
     request = GenerationRequest(
-        prompt, sampling, stopping, delivered=(held,), source_token_ids=read_first, structure=structure
-    )
-    bench = built_bench(loaded)
+        prompt, sampling, stopping, delivered=(held,), source_token_ids=read_first, structure=structure, beams=beams,
+        candidate_count=resolve_candidates(options, loaded.defaults, beams),
+    )  # fmt: skip
+    bench = built_bench(loaded, serial=serial)
     try:
-        return await read(bench.engine.submit(request, output_of(request)))
+        return await read(bench.engine.submit(request, *outputs_of(request)))
     finally:
         bench.engine.close()
 
@@ -107,6 +124,25 @@ async def test_a_structured_text_begins_behind_the_first_token_and_ends_by_itsel
         for known in (1, 3):
             rest = await served(loaded, SOURCE, structure, tuple(whole.ids[:known]), temperature=9.0, seed=3, **asked)
             assert whole.ids[:known] + rest.ids == whole.ids
+
+
+@pytest.mark.parametrize("wrong", [{"top_k": -1, "do_sample": True}, {"repetition_penalty": 0}])
+def test_numbers_that_generate_refuses_are_refused_at_load(wrong: dict[str, Any], tmp_path: Path) -> None:
+    folder = write(tmp_path, "llama", max_new_tokens=3)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(ValueError, match="strictly positive"):
+        generated(folder, "llama", SOURCE)
+    with pytest.raises(ModelRefused, match=next(iter(wrong))):
+        load(folder)
+
+
+async def test_several_outputs_are_the_models_own_on_its_own_cache_too(tmp_path: Path) -> None:
+    folder = write(tmp_path, "mamba", num_beams=2, num_return_sequences=2, max_new_tokens=5)
+    model, ids = own_model(folder, "mamba"), torch.tensor([SOURCE])
+    own = model.generate(ids, attention_mask=torch.ones_like(ids))[:, len(SOURCE) :].tolist()
+    result = await served(load(folder), SOURCE, serial=True)
+    assert [list(each.token_ids) for each in result.candidates] == own
 
 
 def test_rules_are_read_from_the_generation_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
