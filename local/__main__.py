@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from local import demo, draw, observe, serve
 from local.stack import StackFailed
@@ -48,7 +49,8 @@ def _run(what: Callable[[Console], None]) -> None:
     try:
         what(console)
     except StackFailed as error:
-        console.print(f"[bold red]The stack failed.[/] {error}", highlight=False, markup=True)
+        # A log may hold what looks like markup.
+        console.print(Text.assemble(("The stack failed.", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from local.demo import wait
 from local.fleet import CHECKOUT, fleet
 from local.prometheus import Prometheus
 from local.scraping import configuration, rules
-from local.stack import Ports, Stack, StackFailed
+from local.stack import Ports, Stack, StackFailed, must_be_free
 from local.stopping import stop_on_signals
 from local.tools import tool
 from local.traffic import Traffic
@@ -34,6 +34,7 @@ def run(console: Console, *, only: Collection[str] = (), quiet: bool = False, fr
     if unknown := {*only} - {member.name for member in members}:
         raise StackFailed(f"There is no embedded model {', '.join(sorted(unknown))}.")
     ports = (Ports.free if free else Ports.usual)(len(members))
+    must_be_free(() if free else (PROMETHEUS_PORT, BOARDS_PORT))  # not after all models were loaded
     console.print("Starting.")
     with Stack(ports, members, stop) as stack:
         if not wait(console, stack, stop):

@@ -5,7 +5,7 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,15 +58,19 @@ class Ports:
 
     def must_be_free(self) -> None:
         """Raises StackFailed if a process listens on one of them or a connection uses it."""
-        for port in (self.gateway, self.gateway_metrics, *chain.from_iterable(self.services)):
-            try:
-                socket.create_server(("127.0.0.1", port)).close()
-            except OSError as error:
-                # A client's connection may use such a port too, and the kernel keeps it for a minute afterwards.
-                cause = (
-                    "Is the stack running already?" if _answers(port) else "A connection has it: try again in a minute."
-                )
-                raise StackFailed(f"Port {port}: {os.strerror(error.errno or 0)}. {cause}") from None
+        must_be_free((self.gateway, self.gateway_metrics, *chain.from_iterable(self.services)))
+
+
+def must_be_free(ports: Iterable[int]) -> None:
+    """Raises StackFailed if a process listens on one of the ports of 127.0.0.1 or a connection uses it."""
+    for port in ports:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError as error:
+            who = f"`ss -tanp | grep :{port}` shows who has it."
+            # A client's connection may use such a port too, and the kernel keeps it for a minute afterwards.
+            cause = f"Is the stack running already? {who}" if _answers(port) else f"A connection has it. {who}"
+            raise StackFailed(f"Port {port}: {os.strerror(error.errno or 0)}. {cause}") from None
 
 
 def _answers(port: int) -> bool:

@@ -62,6 +62,8 @@ class Readable:
         # What is told of media on standard output would spoil them.
         tables.print_result(rest, self._aside if self._path == "-" else self._console)
         parts = numbers.consumption(*_figures(result)) if "usage" in result.DESCRIPTOR.fields_by_name else []
+        if self._path is None and _media_of(result) is not None:
+            self._aside.print("Give --output FILE to keep the media.")
         self._close([*parts, endpoint or ""])
 
     def _saved(self, result: Message, path: str) -> Message:

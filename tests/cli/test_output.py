@@ -180,7 +180,9 @@ def test_media_go_into_a_file(fake: Fake, invoke: Invoke, tmp_path: Path) -> Non
     fake.answers["SpeechService/Synthesize"] = answering(response)
     done = invoke("speech", "synthesize", "Hi", "--output", str(tmp_path / "a.wav"))
     assert (done.exit_code, done.stdout, (tmp_path / "a.wav").read_bytes()) == (0, "", b"RIFF")
-    assert "4 bytes of audio/wav" in invoke("speech", "synthesize", "Hi").stdout
+    done = invoke("speech", "synthesize", "Hi")
+    assert "4 bytes of audio/wav" in done.stdout
+    assert done.stderr == "Give --output FILE to keep the media.\n"
 
 
 def test_what_explains_media_is_told_beside_them(fake: Fake, invoke: Invoke, tmp_path: Path) -> None:

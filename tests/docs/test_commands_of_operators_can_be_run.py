@@ -3,6 +3,7 @@ they name are rendered by the overlays.
 """
 
 import functools
+import logging
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from gateway.config import GatewaySettings
 from sensorium.cli.app import application
 from sensorium.rpc.configuration import variable
+from sensorium.rpc.logs import _Json
 from services.text.config import TextSettings
 from tests.e2e.processes import ROOT
 
@@ -78,6 +80,13 @@ def test_what_commands_name_is_rendered() -> None:
     }
     assert len({kind for kind, _ in named}) >= 3
     assert named <= rendered
+
+
+def test_what_is_searched_for_in_the_log_is_in_it() -> None:
+    searched = {text for page in PAGES for text in re.findall(r"""grep (?:-v )?'("[^']+)'""", page.read_text())}
+    written = _Json(exception_messages=False).format(logging.makeLogRecord({"facts": {"code": "OK"}}))
+    assert searched
+    assert all(text in written for text in searched), written
 
 
 def test_metrics_and_variables_that_operators_are_told_of_exist() -> None:

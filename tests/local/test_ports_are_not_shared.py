@@ -1,10 +1,14 @@
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from local import observe
+from local.__main__ import _run
 from local.stack import Ports, Stack, StackFailed, free_ports
 
 
@@ -22,6 +26,30 @@ def test_a_port_of_a_clients_connection_is_not_taken_for_a_stack() -> None:
         taken = caller.getsockname()[1]
         with pytest.raises(StackFailed, match=f"Port {taken}: .*A connection has it"):
             Ports(taken, 0, ()).must_be_free()
+
+
+@pytest.mark.parametrize("name", ["PROMETHEUS_PORT", "BOARDS_PORT"])
+def test_ports_beside_the_stack_are_looked_at_before_it_starts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("PROMETHEUS_PORT", "BOARDS_PORT"):
+        monkeypatch.setattr(observe, each, 0)
+    monkeypatch.setattr(observe, "stop_on_signals", threading.Event)
+    monkeypatch.setattr(observe, "Stack", None)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(observe, name, other.getsockname()[1])
+        with pytest.raises(StackFailed, match="shows who has it"):
+            observe.run(Console(quiet=True), only=["chat"])
+
+
+def test_a_failure_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a log says is no markup: a closing bracket too many would be an exception of its own."""
+    said = "The chat ended with code 1:\n[beef] in [/usr/lib] " + "x" * 200
+
+    def fail(_: Console) -> None:
+        raise StackFailed(said)
+
+    with pytest.raises(SystemExit):
+        _run(fail)
+    assert capsys.readouterr().out == f"The stack failed. {said}\n"
 
 
 @pytest.mark.parametrize(("callers", "few"), [("12000\t64999\n", range(10_000, 12_000)), ("1024\t65535\n", range(0))])
