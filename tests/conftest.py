@@ -73,6 +73,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return 1 + (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Forks the workers where they share the whole suite, unless they may use CUDA, which does not outlive a fork."""
+    if config.args_source is config.ArgsSource.TESTPATHS and not Path("/dev/nvidiactl").exists():
+        from tests.workers import fork_workers
+
+        fork_workers()
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Names a bytes parameter by its length: content may hold a time stamp, and xdist workers must agree on names."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None

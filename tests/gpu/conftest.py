@@ -13,6 +13,7 @@ from services.engine.loading import LoadedModel, load_language_model
 from tests.services.bench import Bench, built_bench, real_bench
 from tests.tiny.language_models import write_checkpoint
 
+FOLDER = f"{Path(__file__).parent}/"
 GPU = torch.device("cuda:0")
 NEW_TOKENS = 24
 _SOURCE = random.Random(7)
@@ -21,7 +22,7 @@ PROMPTS = [[_SOURCE.randrange(6, 320) for _ in range(length)] for length in (1, 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if str(item.path).startswith(FOLDER):
             item.add_marker(pytest.mark.gpu)
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="there is no GPU"))

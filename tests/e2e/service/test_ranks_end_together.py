@@ -83,7 +83,7 @@ async def test_torchrun_starts_the_ranks(checkpoints: Checkpoints, tmp_path: Pat
     folder = checkpoints("llama")
     log = tmp_path / "log"
     started = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "services.text")
-    async with server(log, *started, "--model", str(folder), *DIVIDED) as running:
+    async with server(log, *started, "--model", str(folder), *DIVIDED, forked=True) as running:
         async with AsyncClient(running.address, retry=None, timeout=PATIENCE) as client:
             answer = await read(client, request([9, 11, 13], max_new_tokens=9, temperature=0))
             assert answer.token_ids == greedy(folder, [9, 11, 13], 9)

@@ -1,6 +1,7 @@
 """Recordings of all kinds through gateway and client: a correct answer, or every wrong one named by its index."""
 
 import asyncio
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +43,26 @@ async def classify(stack: RunningStack, *recordings: common.Media, **call: Any) 
     return await stack.client.speech.classify_audio(pb.ClassifyAudioRequest(recordings=recordings), **call)
 
 
-WRONG: dict[str, tuple[common.Media, str]] = {
-    "nothing": (common.Media(), "has no data: send the recording's bytes"),
-    "no bytes": (common.Media(data=b""), "is empty"),
-    "a URI": (common.Media(uri="http://127.0.0.1/a.wav"), "is a URI, and this service fetches none"),
-    "a path": (common.Media(uri="file:///etc/passwd"), "is a URI"),
-    "a text": (common.Media(data=b"/etc/passwd"), "is no known audio"),
-    "another type": (common.Media(mime_type="audio/flac", data=encoded(GOOD)), "is declared as 'audio/flac'"),
-    "half a file": (common.Media(data=encoded(GOOD)[:9000]), "is cut off or damaged"),
-    "no sound": (media(GOOD[:0]), "holds no samples"),
-    "one sample": (media(GOOD[:1]), "is 6.25e-05 s long, and the model reads at least 0.02"),
-    "not a number": (media(np.full(900, np.nan, np.float32)), "holds samples that are not numbers"),
-    "three hours": (common.Media(data=three_hours()), "is 10800 s long or longer; at most 3600 s"),
-    "a minute": (media(np.zeros(16_000 * 60, np.float32)), "is 60 s long, and the model reads at most 50 s"),
-}
+@cache
+def wrong_recordings() -> dict[str, tuple[common.Media, str]]:
+    return {
+        "nothing": (common.Media(), "has no data: send the recording's bytes"),
+        "no bytes": (common.Media(data=b""), "is empty"),
+        "a URI": (common.Media(uri="http://127.0.0.1/a.wav"), "is a URI, and this service fetches none"),
+        "a path": (common.Media(uri="file:///etc/passwd"), "is a URI"),
+        "a text": (common.Media(data=b"/etc/passwd"), "is no known audio"),
+        "another type": (common.Media(mime_type="audio/flac", data=encoded(GOOD)), "is declared as 'audio/flac'"),
+        "half a file": (common.Media(data=encoded(GOOD)[:9000]), "is cut off or damaged"),
+        "no sound": (media(GOOD[:0]), "holds no samples"),
+        "one sample": (media(GOOD[:1]), "is 6.25e-05 s long, and the model reads at least 0.02"),
+        "not a number": (media(np.full(900, np.nan, np.float32)), "holds samples that are not numbers"),
+        "three hours": (common.Media(data=three_hours()), "is 10800 s long or longer; at most 3600 s"),
+        "a minute": (media(np.zeros(16_000 * 60, np.float32)), "is 60 s long, and the model reads at most 50 s"),
+    }
 
 
 async def test_everything_wrong_is_told_by_its_place_while_others_are_answered(folder: Path) -> None:
-    good, bad = media(GOOD), [recording for recording, _ in WRONG.values()]
+    good, (bad, reasons) = media(GOOD), zip(*wrong_recordings().values(), strict=True)
     wanted = by_pipeline(folder)(GOOD, top_k=5)
     async with speech_stack(folder, max_batch_seconds=50) as stack:
         answers = await asyncio.gather(
@@ -71,7 +74,7 @@ async def test_everything_wrong_is_told_by_its_place_while_others_are_answered(f
         refused = answers.pop(4)
         assert isinstance(refused, InvalidArgument)
         assert [each.field for each in refused.violations] == [f"recordings[{i + 1}]" for i in range(len(bad))]
-        for violation, (_, said) in zip(refused.violations, WRONG.values(), strict=True):
+        for violation, said in zip(refused.violations, reasons, strict=True):
             assert said in violation.description
         for answer in answers:
             assert isinstance(answer, pb.ClassifyAudioResponse)

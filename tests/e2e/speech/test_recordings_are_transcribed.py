@@ -18,7 +18,7 @@ from sensorium import InvalidArgument, TaskNotSupported
 from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
-from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
+from tests.e2e.speech.test_bad_audio_harms_nobody import wrong_recordings
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import RATE, Samples, media, sound
 from tests.tiny.audio_models import write_ctc_model
@@ -211,7 +211,7 @@ async def test_a_language_of_another_adapter_is_refused(tmp_path: Path) -> None:
 async def test_bad_recordings_harm_nobody(tmp_path: Path) -> None:
     folder = write_ctc_model(tmp_path / "masked", "wav2vec2-masked")
     wanted = Reference(folder).text(SOUNDS[0])
-    wrong = {name: value for name, value in WRONG.items() if name != "a minute"}
+    wrong = {name: value for name, value in wrong_recordings().items() if name != "a minute"}
     async with speech_stack(folder) as stack:
         answers = await asyncio.gather(
             *(transcribe(stack, SOUNDS[0]) for _ in range(3)),

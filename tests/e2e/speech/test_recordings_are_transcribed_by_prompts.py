@@ -16,7 +16,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 from tests.drawn import drawn
-from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
+from tests.e2e.speech.test_bad_audio_harms_nobody import wrong_recordings
 from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.own_multimodal import MORE
@@ -233,7 +233,7 @@ async def test_what_does_not_apply_is_refused_all_at_once(tmp_path: Path) -> Non
 async def test_bad_recordings_harm_nobody(tmp_path: Path) -> None:
     folder = tiny.write_checkpoint(tmp_path, "fun_asr_nano", seed=3)
     wanted = Reference(folder, "fun_asr_nano").text(SOUNDS[0]).strip()
-    wrong = {name: value for name, value in WRONG.items() if name != "a minute"}
+    wrong = {name: value for name, value in wrong_recordings().items() if name != "a minute"}
     async with speech_stack(folder) as stack:
         answers = await asyncio.gather(
             *(transcribe(stack, SOUNDS[0]) for _ in range(3)),

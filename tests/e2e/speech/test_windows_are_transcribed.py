@@ -17,7 +17,7 @@ from sensorium.v1 import common_pb2 as common
 from sensorium.v1 import models_pb2 as models
 from sensorium.v1 import speech_pb2 as pb
 from tests.drawn import drawn
-from tests.e2e.speech.test_bad_audio_harms_nobody import WRONG
+from tests.e2e.speech.test_bad_audio_harms_nobody import wrong_recordings
 from tests.e2e.speech.test_recordings_are_transcribed import seconds
 from tests.e2e.stack import RunningStack, speech_stack
 from tests.sounds import RATE, Samples, media, sound
@@ -260,7 +260,7 @@ async def test_a_model_without_languages_and_alignment_is_told_neither(tmp_path:
 
 async def test_bad_recordings_harm_nobody(stack: RunningStack, reference: Reference) -> None:
     wanted = reference.stretches(SOUNDS[0])
-    wrong = {name: value for name, value in WRONG.items() if name not in {"a minute", "one sample"}}
+    wrong = {name: value for name, value in wrong_recordings().items() if name not in {"a minute", "one sample"}}
     answers = await asyncio.gather(
         *(transcribe(stack, SOUNDS[0], language="en") for _ in range(3)),
         *(stack.client.speech.transcribe(pb.TranscribeRequest(audio=audio)) for audio, _ in wrong.values()),
