@@ -10,11 +10,11 @@ from sensorium import errors
 ROOT = Path(__file__).parent.parent
 
 SURFACE = {
-    "AsyncClient", "AsyncStream", "AsyncTextStream", "BackendLost", "CallOptions", "Cancelled", "Client",
-    "DeadlineExceeded", "DeviceOutOfMemory", "GenerationOptions", "Internal", "InvalidArgument", "ModelNotReady",
-    "ModelNotServed", "NoEndpoint", "PermissionDenied", "QueueFull", "QuotaExceeded", "Reply", "ResourceExhausted",
-    "Retry", "SensoriumError", "SlowConsumer", "Stream", "TLS", "TaskNotSupported", "TextStream", "Unauthenticated",
-    "Unavailable", "Violation", "__version__",
+    "AsyncClient", "AsyncMessageStream", "AsyncStream", "AsyncTextStream", "BackendLost", "CallOptions", "Cancelled",
+    "Client", "DeadlineExceeded", "DeviceOutOfMemory", "GenerationOptions", "Internal", "InvalidArgument",
+    "MessageStream", "ModelNotReady", "ModelNotServed", "NoEndpoint", "PermissionDenied", "QueueFull",
+    "QuotaExceeded", "Reply", "ResourceExhausted", "Retry", "SensoriumError", "SlowConsumer", "Stream", "TLS",
+    "TaskNotSupported", "TextStream", "Unauthenticated", "Unavailable", "Violation", "__version__",
 }  # fmt: skip
 
 

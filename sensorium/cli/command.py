@@ -13,7 +13,7 @@ from sensorium.cli.documentation import rpc_documentation
 from sensorium.cli.ending import as_a_shell_expects
 from sensorium.cli.fields import Parameter, merge_json, parameters
 from sensorium.cli.output import JsonLines, Output, Readable, carries_media
-from sensorium.cli.prompts import prompt_fields, prompt_parameters
+from sensorium.cli.prompts import asks_for_message, prompt_fields, prompt_parameters
 from sensorium.cli.server import Server, server_parameters
 from sensorium.client.rpc import Bidi, Rpc, Unary
 from sensorium.errors import SensoriumError
@@ -94,7 +94,7 @@ class RpcCommand:
                 return
             sent = self._fed(requests, given) if isinstance(self._rpc, Bidi) else requests[0]
             with method(sent, **options) as stream:
-                output.events(stream)
+                output.events(stream, parsed=asks_for_message(requests[0]))
 
     def _requests(self, given: dict[str, Any]) -> list[Message]:
         """Returns the requests of `--request`, with the options over the first; several only for a fed stream."""

@@ -188,7 +188,7 @@ def merge_json(value: Any, request: Message) -> None:
         BadParameter: it does not fit.
     """
     if not isinstance(value, dict):
-        raise typer.BadParameter("A request is a JSON object.")
+        raise typer.BadParameter("A JSON object is needed.")
     try:
         json_format.ParseDict(cast(dict[str, Any], value), request)
     except json_format.ParseError as error:

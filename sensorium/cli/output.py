@@ -27,8 +27,8 @@ class Output(Protocol):
     def whole(self, result: Message, endpoint: str | None) -> None:
         """Shows the response of a unary RPC."""
 
-    def events(self, events: Iterable[Message]) -> None:
-        """Shows each event as it arrives."""
+    def events(self, events: Iterable[Message], *, parsed: bool) -> None:
+        """Shows each event as it arrives; `parsed` tells that they bring messages beside text."""
 
 
 class JsonLines:
@@ -38,7 +38,7 @@ class JsonLines:
         """Prints `result`."""
         print(MessageToJson(result, indent=None, ensure_ascii=False), flush=True)
 
-    def events(self, events: Iterable[Message]) -> None:
+    def events(self, events: Iterable[Message], *, parsed: bool) -> None:  # noqa: ARG002 - all is printed
         """Prints each event as it arrives."""
         for event in events:
             self.whole(event, None)
@@ -101,12 +101,12 @@ class Readable:
         )
         return rest
 
-    def events(self, events: Iterable[Message]) -> None:
-        """Prints text as it arrives, and on a terminal, behind it, what it took."""
+    def events(self, events: Iterable[Message], *, parsed: bool) -> None:
+        """Prints text, or messages, as they arrive, and on a terminal, behind it, what it took."""
         live = sys.stdout.isatty()
         with _opened(self._path) if self._path else nullcontext() as file:
             as_wav = self._path is not None and self._path.lower().endswith(".wav")
-            transcript = Transcript(sys.stdout, live, file, as_wav)
+            transcript = Transcript(sys.stdout, live, file, as_wav, parsed)
             try:
                 for event in events:
                     transcript.take(event)

@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sensorium.cli.descriptors import container_of, fields_of, message_of, short_name
+from sensorium.cli.messages import MessageText
 from sensorium.cli.numbers import sized, spoken
 from sensorium.cli.terminal import printable
 from sensorium.v1.common_pb2 import BoundingBox, Embedding, GeneratedCandidate, LabelScore, Media
+from sensorium.v1.models_pb2 import ModelInfo
 from sensorium.v1.vision_pb2 import RunLengthMask
 
 ASIDE = {"model", "usage", "timing", "seed"}
@@ -37,7 +39,9 @@ def print_result(result: Message, console: Console) -> None:
 
 def _print(name: str, field: FieldDescriptor, value: Any, console: Console) -> None:
     inner = message_of(field)
-    if field.is_repeated and field.type == FieldDescriptor.TYPE_STRING:
+    if field.is_repeated and field.type == FieldDescriptor.TYPE_STRING and container_of(field) is ModelInfo.DESCRIPTOR:
+        _print_line(name, ", ".join(map(printable, value)), console)
+    elif field.is_repeated and field.type == FieldDescriptor.TYPE_STRING:
         for text in value:
             _print_text(text, console)
     elif field.is_repeated and inner is not None:
@@ -46,7 +50,11 @@ def _print(name: str, field: FieldDescriptor, value: Any, console: Console) -> N
         for part, one in value.ListFields():
             _print(f"{name}.{_named(part)}", part, one, console)
     else:
-        console.print(Text(f"{name}: ", style="bold") + Text(cell(field, value)), soft_wrap=True)
+        _print_line(name, cell(field, value), console)
+
+
+def _print_line(name: str, text: str, console: Console) -> None:
+    console.print(Text(f"{name}: ", style="bold") + Text(text), soft_wrap=True)
 
 
 def _print_list(name: str, kind: Descriptor, values: Sequence[Message], console: Console) -> None:
@@ -55,11 +63,20 @@ def _print_list(name: str, kind: Descriptor, values: Sequence[Message], console:
         return
     for index, value in enumerate(values):
         if isinstance(value, GeneratedCandidate):
-            _print_text(value.text, console)
+            _print_candidate(value, console)
             continue
         for field, part in value.ListFields():
             inside = f"{name}[{index}]"
             _print(inside if field in _lists(kind) else f"{inside}.{_named(field)}", field, part, console)
+
+
+def _print_candidate(candidate: GeneratedCandidate, console: Console) -> None:
+    if not candidate.HasField("message"):
+        _print_text(candidate.text, console)
+        return
+    message = MessageText(console.is_terminal)
+    said = message.add(candidate.message) + message.end()
+    console.print(said.removesuffix("\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_text(text: str, console: Console) -> None:

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from sensorium.cli import numbers
 from sensorium.cli.descriptors import short_name
+from sensorium.cli.messages import MessageText
 from sensorium.cli.terminal import printable
 from sensorium.v1.common_pb2 import Finish
 from sensorium.v1.speech_pb2 import AUDIO_ENCODING_LINEAR16, SynthesisStarted
@@ -19,15 +20,19 @@ class Transcript:
     """Writes pieces of text to `out` at once, and pieces of audio to `file`, as a WAV file if told `as_wav`.
 
     Further candidates follow the first, as two texts at once cannot be read. On a `live` terminal interim
-    transcriptions are shown and overwritten.
+    transcriptions are shown and overwritten. Of text that is `parsed` the message is shown.
     """
 
-    def __init__(self, out: TextIO, live: bool, file: BinaryIO | None, as_wav: bool = False) -> None:
+    def __init__(
+        self, out: TextIO, live: bool, file: BinaryIO | None, as_wav: bool = False, parsed: bool = False
+    ) -> None:
         self._out = out
         self._live = live
         self._file = file
         self._as_wav = as_wav
         self._wav: wave.Wave_write | None = None
+        self._parsed = parsed
+        self._messages = defaultdict[int, MessageText](lambda: MessageText(live))
         self._others: defaultdict[int, str] = defaultdict(str)
         self._open = False
         self._completed: Any = None
@@ -43,16 +48,31 @@ class Transcript:
                 self._begin_wav(value)
             case "delta" if hasattr(value, "audio"):
                 self._keep(value.audio)
-            case "delta" if value.candidate_index:
-                self._others[value.candidate_index] += value.text
             case "delta":
-                self._write(value.text)
+                self._say(value.candidate_index, self._told(value))
             case "result":
                 self._transcribed(value)
             case "completed":
                 self._completed = value
+                for candidate in value.candidates if self._parsed else ():
+                    self._say(candidate.candidate_index, self._told(candidate))
             case _:
                 pass
+
+    def _told(self, value: Any) -> str:
+        """Returns what a delta, or the end of a candidate, has for a reader."""
+        if self._parsed:
+            return self._messages[value.candidate_index].add(value.message)
+        return self._shown(value.text)
+
+    def _shown(self, text: str) -> str:
+        return printable(text) if self._live else text
+
+    def _say(self, candidate: int, text: str) -> None:
+        if candidate:
+            self._others[candidate] += text
+        else:
+            self._write(text)
 
     def _begin_wav(self, started: SynthesisStarted) -> None:
         assert self._file is not None, "what is to be a WAV file has one"
@@ -74,14 +94,14 @@ class Transcript:
         if self._live:
             self._out.write("\r\x1b[K")
         if result.final:
-            self._write(result.text + "\n")
+            self._write(self._shown(result.text) + "\n")
         elif self._live:
             # A line that wraps could not be overwritten.
-            self._write(_tail(result.text, shutil.get_terminal_size().columns - 1))
+            self._write(_tail(self._shown(result.text), shutil.get_terminal_size().columns - 1))
 
     def _write(self, text: str) -> None:
         if text:
-            self._out.write(printable(text) if self._live else text)
+            self._out.write(text)
             self._out.flush()
             self._open = not text.endswith("\n")
 
@@ -89,6 +109,8 @@ class Transcript:
         """Ends the last line, shows the candidates that waited, and completes the file."""
         if self._wav is not None:
             self._wav.close()
+        for index, message in self._messages.items():
+            self._say(index, message.end())
         self._finish_line()
         for index, text in sorted(self._others.items()):
             self._write(f"\n[{index}] {text}")

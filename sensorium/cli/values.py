@@ -64,6 +64,11 @@ def json_value(typed: str) -> Any:
     return values[0]
 
 
+def json_file(typed: str) -> Any:
+    """Returns the JSON value in the file named, or on standard input for `-`."""
+    return json_value(typed if typed == STANDARD_INPUT else f"@{typed}")
+
+
 def json_values(typed: str) -> list[Any]:
     """Returns the JSON values, one behind the other, given in place, as `@file` or as `-`."""
     named = typed.startswith("@") or typed == STANDARD_INPUT

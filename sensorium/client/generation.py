@@ -5,11 +5,7 @@ from typing import Any, cast
 
 from sensorium.client.call import CallOptions
 from sensorium.v1.common_pb2 import (
-    ROLE_SYSTEM,
-    ROLE_USER,
     BeamSearchParameters,
-    ChatMessage,
-    ChatPrompt,
     GenerationCompleted,
     GenerationParameters,
     GenerationStarted,
@@ -51,16 +47,7 @@ class GenerationOptions(CallOptions, total=False):
 
 def text_request(prompt: str, options: GenerationOptions) -> StreamGenerateRequest:
     """Returns the request to continue `prompt`."""
-    return StreamGenerateRequest(prompt=prompt, parameters=_parameters(options))
-
-
-def chat_request(
-    messages: str | Sequence[ChatMessage], system: str, options: GenerationOptions
-) -> StreamGenerateRequest:
-    """Returns the request to answer `messages`, of which a text is one user turn, under the instructions `system`."""
-    turns = [ChatMessage(role=ROLE_USER, content=messages)] if isinstance(messages, str) else messages
-    opening = [ChatMessage(role=ROLE_SYSTEM, content=system)] if system else []
-    return StreamGenerateRequest(chat=ChatPrompt(messages=[*opening, *turns]), parameters=_parameters(options))
+    return StreamGenerateRequest(prompt=prompt, parameters=generation_parameters(options))
 
 
 def call_options(options: GenerationOptions) -> CallOptions:
@@ -69,7 +56,8 @@ def call_options(options: GenerationOptions) -> CallOptions:
     return cast(CallOptions, chosen)
 
 
-def _parameters(options: GenerationOptions) -> GenerationParameters:
+def generation_parameters(options: GenerationOptions) -> GenerationParameters:
+    """Returns what `options` say about the generation."""
     fields: dict[str, Any] = {name: value for name, value in options.items() if name not in _CALL_FIELDS}
     return GenerationParameters(**fields)
 
@@ -81,13 +69,17 @@ class Transcript:
         self.started: GenerationStarted | None = None
         self.completed: GenerationCompleted | None = None
 
-    def text_of(self, event: StreamGenerateResponse) -> str:
-        """Takes note of `event` and returns the text it brought, which may be empty."""
+    def note(self, event: StreamGenerateResponse) -> None:
+        """Takes note of what `event` tells beside the text."""
         match event.WhichOneof("event"):
             case "started":
                 self.started = event.started
             case "completed":
                 self.completed = event.completed
             case _:
-                return event.delta.text
-        return ""
+                pass
+
+    def text_of(self, event: StreamGenerateResponse) -> str:
+        """Takes note of `event` and returns the text it brought, which may be empty."""
+        self.note(event)
+        return event.delta.text

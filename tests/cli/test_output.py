@@ -155,9 +155,13 @@ def test_one_model_is_told_in_full(fake: Fake, invoke: Invoke) -> None:
     info.rank_bytes.extend([3 << 20, 2 << 30])
     info.memory.weights_bytes, info.memory.steps_bytes = 1_234_567_890, 1_000
     info.memory.cache_token_count = 12_345
+    info.response_format = "hermes"
+    info.template_variables.extend(["enable_thinking", "x\x1b]0;y"])
     fake.answers["ModelService/GetModel"] = answering(models.GetModelResponse(model=info))
     told = invoke("models", "get", "tiny").stdout.splitlines()
     assert "model.state: ready" in told
+    assert "model.response_format: hermes" in told
+    assert "model.template_variables: enable_thinking, x]0;y" in told
     assert "model.limits.context_tokens: 2,048" in told
     assert "model.parameters: 1,234,567" in told
     assert "model.ranks: 3 MiB, 2,048 MiB" in told

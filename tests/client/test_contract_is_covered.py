@@ -1,12 +1,16 @@
+import inspect
+
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
 from sensorium import AsyncClient, Client
+from sensorium.client.awaited.generation import AsyncTextService
+from sensorium.client.blocking.generation import TextService
 from sensorium.client.call import CallOptions
 from sensorium.client.contract import TABLES
 from sensorium.client.generation import GenerationOptions
 from sensorium.client.rpc import Bidi, Rpc, ServerStream, Unary, rpcs_of
-from sensorium.v1.common_pb2 import GenerationParameters
+from sensorium.v1.common_pb2 import AssistantMessage, ChatPrompt, GenerationParameters
 from tests.client.fake import SERVICES
 
 METHODS = [method for service in SERVICES for method in service.methods]
@@ -48,3 +52,18 @@ def test_generation_options_are_the_generation_parameters() -> None:
         "prompt_logprob_count",
         "candidate_count",  # candidates would be mixed
     }
+
+
+@pytest.mark.parametrize("method", ["stream_chat", "stream_message"])
+def test_conversations_take_what_the_contract_has_for_them(method: str) -> None:
+    own = set(inspect.signature(getattr(TextService, method)).parameters) - {"self", "system", "options"}
+    assert own == {field.name.removesuffix("_json") for field in ChatPrompt.DESCRIPTOR.fields} - {
+        "parse_response",  # is what one of them does
+        "continue_last_message",  # what comes is no whole message
+    }
+    blocking, awaited = (inspect.signature(getattr(kind, method)) for kind in (TextService, AsyncTextService))
+    assert blocking.parameters == awaited.parameters
+
+
+def test_every_field_of_an_answer_is_gathered() -> None:
+    assert [field.name for field in AssistantMessage.DESCRIPTOR.fields] == ["reasoning", "content", "tool_calls"]

@@ -7,6 +7,7 @@ from gateway.config import GatewaySettings
 from sensorium.errors import SensoriumError
 from sensorium.rpc.configuration import flag
 from sensorium.status import tree
+from services.engine.language.responses.known import KNOWN_FORMATS
 from services.multimodal.config import MultimodalSettings
 from services.speech.config import SpeechSettings
 from services.text.config import TextSettings
@@ -74,3 +75,11 @@ def test_targets_of_make_in_the_pages_exist() -> None:
     told = {target for path in PAGES for target in re.findall(r"`make ([a-z-]+)`", path.read_text())}
     assert {"demo", "test", "serve"} <= told
     assert told <= targets
+
+
+def test_known_formats_of_answers_are_listed() -> None:
+    (table,) = re.findall(r"^\| Format \| Models \|\n(.*?)\n\n", (ROOT / "docs/text.md").read_text(), re.M | re.S)
+    told = [name for row in table.splitlines()[1:] for name in re.findall(r"`([a-z0-9.-]+)`", row.split("|")[1])]
+    assert told == sorted(each.name for each in KNOWN_FORMATS)
+    for path in ("README.md", "CHANGELOG.md"):
+        assert re.search(rf"\b{len(told)}\s+known formats", (ROOT / path).read_text()), path
