@@ -42,11 +42,11 @@ def find_response_format(tokenizer: Any, own: dict[str, Any] | None = None) -> R
         ValueError: the operator's own template cannot be served; the message says why.
     """
     if own is not None:
-        return ResponseFormat("own", own)
+        return ResponseFormat("configured", own)
     published = getattr(tokenizer, "response_template", None)
     if published is not None:
         try:
-            return ResponseFormat("tokenizer", published)
+            return ResponseFormat("own", published)
         except ValueError as error:
             log.warning("the tokenizer's response template is not used: %s", error)
     written = _texts(getattr(tokenizer, "chat_template", None))

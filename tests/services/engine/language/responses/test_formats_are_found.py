@@ -62,7 +62,7 @@ def test_an_unknown_template_has_no_format(template: Any) -> None:
 
 def test_the_operators_template_comes_first_then_the_tokenizers() -> None:
     one, another = found(EXAMPLES["hermes"], OWN, OWN), found(EXAMPLES["hermes"], OWN)
-    assert one and another and (one.name, another.name) == ("own", "tokenizer")
+    assert one and another and (one.name, another.name) == ("configured", "own")
     reader = another.reader("A:", [], "")
     assert (reader.push("((x)) y").reasoning, reader.close().content) == ("x", "")
 
