@@ -11,6 +11,7 @@ LONGEST = 256
 CONTEXT = 64
 """Characters before a delimiter that its pattern can look back at."""
 _SECONDS = 0.05
+_MORE_SECONDS = 0.5
 _MOST_KNOWN = 4_096
 # What such a pattern matches depends on more than the characters from there on.
 _LOOKS_BACK = ("(?<=", "(?<!", r"\b", r"\B", r"\m", r"\M", r"\G", r"\K")
@@ -39,7 +40,7 @@ class Delimiter:
             return any(literal[0] == character for literal in self._literals)
         if any(sign in self._pattern.pattern for sign in _LOOKS_BACK):
             return True
-        return self._pattern.match(character, partial=True, timeout=_SECONDS) is not None
+        return self._match(character, 0, 1, partial=True) is not None
 
     def judge(self, text: str, start: int, end: int, *, final: bool) -> tuple[bool, Mark | None]:
         """Returns whether it is certain what begins at `start`, from the text up to `end`, and the delimiter if one is.
@@ -54,7 +55,7 @@ class Delimiter:
             found = next((literal for literal in self._literals if said.startswith(literal)), None)
             open_ended = any(len(literal) > len(said) and literal.startswith(said) for literal in self._literals)
             return final or not open_ended, Mark(start + len(found), {}) if found else None
-        found = self._pattern.match(text, start, end, partial=not final, timeout=_SECONDS)
+        found = self._match(text, start, end, partial=not final)
         if found is None or found.partial:
             return found is None, None
         certain = final or (found.end() < end and self._stands(found, text, start, end))
@@ -63,10 +64,17 @@ class Delimiter:
     def _stands(self, found: Any, text: str, start: int, end: int) -> bool:
         """Returns whether a match does not depend on the text's ending where it does."""
         behind = max(0, start - CONTEXT)
-        longer = self._pattern.match(f"{text[behind:end]}\0", start - behind, timeout=_SECONDS)
+        longer = self._match(f"{text[behind:end]}\0", start - behind, None)
         if longer is None:
             return False
         return longer.end() + behind == found.end() and _captures(longer) == _captures(found)
+
+    def _match(self, text: str, start: int, end: int | None, *, partial: bool = False) -> Any:
+        try:
+            return self._pattern.match(text, start, end, partial=partial, timeout=_SECONDS, concurrent=False)
+        except TimeoutError:
+            # The library counts the time of all threads, and others may have had it.
+            return self._pattern.match(text, start, end, partial=partial, timeout=_MORE_SECONDS)
 
 
 class Watch:

@@ -12,6 +12,7 @@ from services.engine.language.responses.calls import Malformed
 LONGEST_BODY = 256 << 10
 """Characters of the longest region with tool calls that is parsed."""
 _SECONDS = 0.25
+_MORE_SECONDS = 1.0
 _MOST_WORK = 50_000_000
 """Characters that the library's replacement of strings may read: all of the text for each of them."""
 _LOOSE = ("xml-inline", "kv-lines")
@@ -78,7 +79,11 @@ class Field:
         if not closed and self._closes and self._spec.content in _LOOSE:
             raise Malformed("cut short")
         try:
-            self._try_patterns(body)
+            try:
+                self._try_patterns(body, _SECONDS)
+            except TimeoutError:
+                # The library counts the time of all threads, and others may have had it.
+                self._try_patterns(body, _MORE_SECONDS)
             return process_field(body, self._spec, captures)
         except Malformed:
             raise
@@ -86,11 +91,11 @@ class Field:
             # The library raises what the text makes Python raise, such as RecursionError and KeyError.
             raise Malformed(str(error)) from error
 
-    def _try_patterns(self, body: str) -> None:
+    def _try_patterns(self, body: str, seconds: float) -> None:
         """The library applies these patterns without a time limit."""
         for tag in self._tags:
             end = 0
-            for found in tag.finditer(body, timeout=_SECONDS):
+            for found in tag.finditer(body, timeout=seconds):
                 if self._whole and body[end : found.start()].strip():
                     raise Malformed("text between the arguments")
                 end = found.end()
@@ -99,7 +104,7 @@ class Field:
         for opening, quoted in self._quotes:
             if body.count(opening) * len(body) > _MOST_WORK:
                 raise Malformed("too many strings")
-            for _ in quoted.finditer(body, timeout=_SECONDS):
+            for _ in quoted.finditer(body, timeout=seconds):
                 pass
 
 

@@ -6,8 +6,8 @@ from services.engine.language.responses.known.known_format import KnownFormat
 from services.engine.language.responses.known.mistral import MISTRAL, MISTRAL_LIST
 from services.engine.language.responses.known.named_tokens import GEMMA_4, KIMI_K2
 from services.engine.language.responses.known.plain_marks import HERMES, LLAMA_3, THINKING
-from services.engine.language.responses.known.token_lists import GRANITE_3, LFM_2, PHI_4_MINI
-from services.engine.language.responses.known.xml_calls import GLM_4, MINIMAX_M2, QWEN_3_CODER
+from services.engine.language.responses.known.token_lists import GRANITE_3, LFM_2, NEMOTRON, PHI_4_MINI
+from services.engine.language.responses.known.xml_calls import GLM_4, MINIMAX_M2, QWEN_3_CODER, SEED_OSS
 
 KNOWN_FORMATS = (
     GPT_OSS,
@@ -19,6 +19,8 @@ KNOWN_FORMATS = (
     MISTRAL,
     MISTRAL_LIST,
     LFM_2,
+    NEMOTRON,
+    SEED_OSS,
     GRANITE_3,
     PHI_4_MINI,
     GLM_4,

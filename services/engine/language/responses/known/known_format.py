@@ -17,13 +17,17 @@ class KnownFormat:
 
     name: str
     template: dict[str, Any]
-    marks: tuple[str, ...]
+    marks: tuple[str, ...] = ()
     """Texts all of which are in the chat template of such a model."""
+    either: tuple[str, ...] = ("",)
+    """Texts at least one of which is."""
     without: tuple[str, ...] = ()
     """Texts that are in none."""
 
     def writes(self, chat_template: str) -> bool:
         """Returns whether a model with this chat template answers in this format."""
-        return all(mark in chat_template for mark in self.marks) and not any(
-            mark in chat_template for mark in self.without
+        return (
+            all(mark in chat_template for mark in self.marks)
+            and any(mark in chat_template for mark in self.either)
+            and not any(mark in chat_template for mark in self.without)
         )

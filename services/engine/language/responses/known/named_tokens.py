@@ -24,9 +24,9 @@ GEMMA_4 = KnownFormat(
 )
 
 KIMI_K2 = KnownFormat(
-    # Kimi K2: a call's id has its name
+    # Kimi K2: a call's id has its name. Its first template does not write calls.
     name="kimi-k2",
-    marks=("<|tool_call_begin|>", "<|tool_call_argument_begin|>"),
+    marks=("<|im_assistant|>", "<|im_middle|>"),
     template={
         "start_anchor": "<|im_assistant|>assistant<|im_middle|>",
         "fields": {

@@ -10,7 +10,11 @@ GRANITE_3 = KnownFormat(
         "start_anchor": "<|start_of_role|>assistant<|end_of_role|>",
         "fields": {
             "reasoning_content": THINK,
-            "tool_calls": {"open_pattern": r"<\|tool_call\|>(?=\s*\[)", "close": "<|end_of_text|>", "content": "json"},
+            "tool_calls": {
+                "open_pattern": r"<\|tool_call\|>(?=\s*[\[{])",
+                "close": "<|end_of_text|>",
+                "content": "json",
+            },
             "content": {"close": ["<response>", "</response>", "<|end_of_text|>"]},
         },
     },
@@ -25,7 +29,7 @@ PHI_4_MINI = KnownFormat(
         "fields": {
             "reasoning_content": THINK,
             "tool_calls": {
-                "open_pattern": r"(?:<\|tool_call\|>|functools)(?=\s*\[)",
+                "open_pattern": r"<\|tool_call\|>(?=\s*[\[{])|functools(?=\s*\[)",
                 "close": ["<|/tool_call|>", "<|end|>"],
                 "content": "json",
             },
@@ -35,9 +39,10 @@ PHI_4_MINI = KnownFormat(
 )
 
 LFM_2 = KnownFormat(
-    # LFM 2 and 2.5: calls as Python writes them, for which transformers has a parser since 5.24
+    # LFM 2 and 2.5: calls as Python writes them, for which transformers has a parser since 5.24. The first template
+    # lists tools and does not write calls.
     name="lfm-2",
-    marks=("<|tool_call_start|>",),
+    either=("<|tool_call_start|>", "<|tool_list_start|>"),
     template={
         "start_anchor": "<|im_start|>assistant",
         "fields": {
@@ -48,6 +53,20 @@ LFM_2 = KnownFormat(
                 "content": "python-call-list",
             },
             "content": {"close": ["<|im_end|>", "<|endoftext|>"]},
+        },
+    },
+)
+
+NEMOTRON = KnownFormat(
+    # Nemotron Nano 2 and Super 1.5
+    name="nemotron",
+    marks=("<TOOLCALL>",),
+    template={
+        "start_anchor": ["<SPECIAL_11>Assistant", "<|start_header_id|>assistant<|end_header_id|>"],
+        "fields": {
+            "reasoning_content": THINK,
+            "tool_calls": {"open_pattern": r"\s*<TOOLCALL>(?=\s*\[)", "close": "</TOOLCALL>", "content": "json"},
+            "content": {"close": ["<SPECIAL_12>", "<|eot_id|>"]},
         },
     },
 )

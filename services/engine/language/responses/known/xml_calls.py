@@ -70,3 +70,24 @@ MINIMAX_M2 = KnownFormat(
         },
     },
 )
+
+SEED_OSS = KnownFormat(
+    # Seed-OSS: as Qwen 3 Coder, without line breaks around a value
+    name="seed-oss",
+    marks=("<seed:tool_call>", "<function="),
+    template={
+        "start_anchor": "<seed:bos>assistant",
+        "fields": {
+            "reasoning_content": {"open": "<seed:think>", "close": "</seed:think>"},
+            "tool_calls": {
+                "open_pattern": r"\s*<seed:tool_call>\s*<function=(?P<name>[^>\s]+)>",
+                "close_pattern": r"\s*</function>\s*</seed:tool_call>",
+                "repeats": True,
+                "content": "xml-inline",
+                "content_args": {"tag_pattern": r"<parameter=(?P<key>[^>\s]+)>(?P<value>.*?)</parameter>"},
+                "transform": NAMED_CALL,
+            },
+            "content": {"close": "<seed:eos>"},
+        },
+    },
+)

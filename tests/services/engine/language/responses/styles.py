@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformers.utils.chat_parsing.content_parsers import CONTENT_PARSERS
+
 from services.engine.language.responses.formats import ResponseFormat
 from services.engine.language.responses.known import KNOWN_FORMATS
 from services.engine.language.responses.message import MessagePart
@@ -32,7 +34,13 @@ TOOLS = [
     for name in ("get_weather", "get-time.now")
 ]
 TEMPLATES = {each.name: each.template for each in KNOWN_FORMATS}
-FORMATS = {each.name: ResponseFormat(each.name, each.template, is_known=True) for each in KNOWN_FORMATS}
+LACKING = set() if "python-call-list" in CONTENT_PARSERS else {"lfm-2"}
+"""Formats that the installed transformers has no parser for."""
+FORMATS = {
+    each.name: ResponseFormat(each.name, each.template, is_known=True)
+    for each in KNOWN_FORMATS
+    if each.name not in LACKING
+}
 
 
 def said(value: Any) -> str:
@@ -204,6 +212,26 @@ STYLES = {
     ),
     "phi-4-mini": Style(
         "<|user|>hi<|end|><|assistant|>", "<|end|>", lambda calls: f"<|tool_call|>{listed(calls)}<|/tool_call|>"
+    ),
+    "nemotron": Style(
+        "<SPECIAL_11>User\nhi\n<SPECIAL_11>Assistant\n",
+        "<SPECIAL_12>",
+        lambda calls: f"<TOOLCALL>{listed(calls)}</TOOLCALL>",
+        thinks=("<think>\n\n", "</think>"),
+        unthinking="<think></think>",
+    ),
+    "seed-oss": Style(
+        "<seed:bos>user\nhi<seed:eos><seed:bos>assistant\n",
+        "<seed:eos>",
+        each_call(
+            lambda name, given: (
+                f"<seed:tool_call>\n<function={name}>\n"
+                + "".join(f"<parameter={key}>{said(value)}</parameter>\n" for key, value in given.items())
+                + "</function>\n</seed:tool_call>"
+            )
+        ),
+        thinks=("<seed:think>", "</seed:think>"),
+        unthinking="",
     ),
     "lfm-2": Style(
         CHATML,

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers.utils.chat_parsing.content_parsers import CONTENT_PARSERS
 
 from services.engine.language.responses.formats import ResponseFormat, find_response_format
 from services.engine.language.responses.known import KNOWN_FORMATS
-from tests.services.engine.language.responses.styles import FORMATS
+from tests.services.engine.language.responses.styles import FORMATS, LACKING
 
 OWN = {"start_anchor": "A:", "fields": {"reasoning": {"open": "((", "close": "))"}, "content": {}}}
 
@@ -26,11 +27,13 @@ EXAMPLES = {
     "deepseek-v3.1": "<｜Assistant｜>{{ '<｜tool▁call▁begin｜>' + '<｜tool▁sep｜>' }}<think></think>",
     "gpt-oss": "<|start|>assistant<|channel|>commentary to=functions.{{ name }} <|constrain|>json<|message|>",
     "gemma-4": "<|turn>model\n{{ '<|tool_call>call:' + name }}<tool_call|><|channel>thought",
-    "kimi-k2": "<|im_assistant|>{{ '<|tool_call_begin|>' }}<|tool_call_argument_begin|><think></think>",
+    "kimi-k2": "<|im_assistant|>{{ role }}<|im_middle|>{{ '<|tool_call_begin|>' }}<think></think><|im_end|>",
     "mistral": "[INST][/INST]{{ '[TOOL_CALLS]' + name + '[ARGS]' }}[THINK]",
     "mistral-list": '[INST][/INST]{{ "[TOOL_CALLS] [" }}',
     "granite-3": "<|start_of_role|>assistant<|end_of_role|> respond only with <|tool_call|> and a list; <think>",
     "phi-4-mini": "<|system|>{{ '<|tool|>' + m.tools + '<|/tool|>' }}<|assistant|>",
+    "nemotron": "<SPECIAL_11>Assistant\n{{ '<TOOLCALL>[{{\"name\": ' }}</TOOLCALL><think>",
+    "seed-oss": "<seed:bos>{{ '<seed:tool_call>\n<function=' + call.name + '>' }}<seed:think>",
     "lfm-2": CHATML + "List of tools: <|tool_list_start|>{{ '<|tool_call_start|>' }}<think>",
 }
 
@@ -47,6 +50,21 @@ def test_every_format_has_an_example() -> None:
 def test_an_example_finds_its_own_format(name: str) -> None:
     one, named = found(EXAMPLES[name]), found({"default": "x", "tool_use": EXAMPLES[name]})
     assert one and named and one.name == named.name == name
+
+
+def test_lfm_2_may_only_list_its_tools() -> None:
+    one, two = (found(text) for text in (EXAMPLES["lfm-2"], CHATML + "<|tool_list_start|>["))
+    assert "lfm-2" in LACKING or (one and two and one.name == two.name == "lfm-2")
+
+
+def test_a_format_that_transformers_cannot_parse_yet_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delitem(CONTENT_PARSERS, "python-call-list", raising=False)
+    with caplog.at_level(logging.WARNING):
+        one = found(EXAMPLES["lfm-2"])
+    assert one and one.name == "thinking"
+    assert "not read as lfm-2" in caplog.text
 
 
 def test_granite_4_writes_as_hermes() -> None:

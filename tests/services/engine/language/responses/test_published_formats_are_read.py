@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.services.engine.language.responses.styles import FORMATS, STYLES, calls_of, read
+from services.engine.language.responses.message import MessagePart
+from tests.services.engine.language.responses.styles import FORMATS, LACKING, STYLES, calls_of, read
 
 CITY = ("get_weather", {"city": 'São "Paulo" <ü> \\ 東京\n</b>', "days": 3, "exact": True, "near": ["a", "b"]})
 TIME = ("get-time.now", {"city": "  5"})
@@ -15,8 +16,7 @@ every = pytest.mark.parametrize("name", FORMATS)
 
 
 def test_every_format_has_a_style() -> None:
-    assert FORMATS.keys() <= STYLES.keys()
-    assert STYLES.keys() - FORMATS.keys() <= {"lfm-2"}
+    assert FORMATS.keys() == STYLES.keys() - LACKING
 
 
 @every
@@ -61,7 +61,7 @@ def test_calls_are_read_with_their_arguments(name: str, calls: list[tuple[str, d
     if name == "llama-3":
         calls = calls[:1]
     text = style.calls(calls)
-    for dice in (None, *map(random.Random, range(3))):
+    for dice in (None, random.Random(1), random.Random(2)):
         part = read(name, text, style.prompt, style.ending, dice=dice)
         assert calls_of(part) == calls
         assert (part.reasoning, part.content) == ("", "")
@@ -98,6 +98,7 @@ def test_a_call_is_read_where_its_close_is_the_token_that_ends_the_output(name: 
         ("mistral", '[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{"x": 1}'),
         ("qwen-3-coder", "<function=f>\n<parameter=x>\n1\n</parameter>\n</function>\n</tool_call>"),
         ("glm-4", "<tool_call>f<arg_key>x</arg_key><arg_value>1</arg_value></tool_call>"),
+        ("phi-4-mini", '<|tool_call|>{"name": "f", "arguments": {"x": 1}}<|/tool_call|>'),
         ("phi-4-mini", 'functools[{"name": "f", "arguments": {"x": 1}}]'),
         ("hermes", '<tool_call>{"name": "f", "arguments": "{\\"x\\": 1}"}</tool_call>'),
         ("mistral-list", '[TOOL_CALLS][{"name": "f", "arguments": {"x": 1}, "id": "abcdefghi"}]'),
@@ -115,6 +116,13 @@ def test_what_gpt_oss_tells_the_user_between_calls_is_content() -> None:
     text += "<|start|>assistant<|channel|>analysis<|message|>Two.<|end|>"
     part = read("gpt-oss", f"{text}<|start|>assistant<|channel|>final <|constrain|>json<|message|>{{}}")
     assert (part.reasoning, part.content, part.tool_calls) == ("One.\nTwo.", "I look.\n{}", ())
+
+
+def test_an_answer_of_llama_3_is_no_call_where_there_are_no_tools() -> None:
+    text = '{"name": "f", "parameters": {"x": 1}}'
+    assert read("llama-3", text, tools=[]) == MessagePart(content=text)
+    marked = read("llama-3", f"<|python_tag|>{text}", tools=[])
+    assert calls_of(marked) == [("f", {"x": 1})]
 
 
 def test_granite_marks_its_response() -> None:

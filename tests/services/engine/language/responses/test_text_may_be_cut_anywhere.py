@@ -7,7 +7,7 @@ import pytest
 from services.engine.language.responses.message import MessagePart
 from tests.services.engine.language.responses.styles import FORMATS, STYLES, read
 
-COUNT = 20
+COUNT = 10
 SCRAPS = [*"<>[]{}|\"'\\/=:, \n\t\0\x01\x02\ud800é｜▁", "\n\n  \n", "NaN", "think", "to=functions.f", "null", "}" * 9]
 SCRAPS += ['{"name": "f", "arguments": {"x": 1}}', '[{"name": "f", "parameters": {}}]', "[f(x=1)]", '{"a": Infinity}']
 
@@ -30,7 +30,7 @@ def test_any_cuts_give_the_same(name: str) -> None:
         prompt = STYLES[name].prompt + "".join(dice.choices([""] * 20 + known, k=2))
         ending = dice.choice(["", STYLES[name].ending, "<unheard of>"])
         whole = read(name, text, prompt, ending)
-        for _ in range(3):
+        for _ in range(2):
             assert read(name, text, prompt, ending, dice=dice) == whole, (prompt, text, ending)
 
 
@@ -66,7 +66,7 @@ def test_content_between_calls_and_thoughts_is_put_together() -> None:
 )
 def test_what_is_no_call_is_content(call: str) -> None:
     text = f"See: {call}"
-    for dice in (None, random.Random(3)):
+    for dice in (None, random.Random(3))[: 1 if len(text) > 1_000 else 2]:
         assert read("hermes", text, ending="<|im_end|>", dice=dice) == MessagePart(content=text)
 
 
@@ -116,5 +116,8 @@ def test_what_the_prompt_has_begun_is_not_said_again() -> None:
     begun = f'{prompt}<tool_call>{{"name": "f", "argum'
     assert read("hermes", 'ents": {"x": 1}}</tool_call>', begun).tool_calls[0].arguments_json == '{"x": 1}'
     assert read("hermes", "!</tool_call> Oh", begun).content == "!</tool_call> Oh"
+    half = f'{prompt}<tool_call>{{"name": "f", "arguments": {{"x": "</'
+    assert read("hermes", 'b>"}}</tool_call>', half).tool_calls[0].arguments_json == '{"x": "</b>"}'
+    assert read("hermes", "b>!</tool_call>", half).content == "b>!</tool_call>"
     assert read("hermes", "Hi", f"{prompt}<think>x</think>{prompt}").content == "Hi"
     assert read("hermes", "Hi", "<think> a user's prompt without a mark of the assistant").content == "Hi"
