@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from services.engine.checkpoint import ModelRefused
 from services.engine.metrics import EngineMetrics
 from services.process import LoadedService, ModelProcess, checkpoint_of
 from services.speech.config import SpeechSettings
@@ -35,4 +36,6 @@ def load(settings: SpeechSettings, metrics: EngineMetrics, warming: Callable[[],
     task = choose_task(checkpoint, settings.task)
     if task is SpeechTask.SYNTHESIZE:
         return load_speaking_service(checkpoint, settings, metrics, warming)
+    if settings.vocoder or settings.voices:
+        raise ModelRefused(f"--vocoder and --voices are for models that speak; this one is served to {task.value}.")
     return load_speech_service(checkpoint, task, settings, metrics, warming)

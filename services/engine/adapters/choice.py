@@ -32,6 +32,8 @@ def choose(model: str, revision: str | None, adapter: str | None, trust: Trust) 
         ModelRefused: one cannot be found, or the adapter is of a kind that cannot be merged.
     """
     require_hub(model)
+    if revision is not None and os.path.isdir(model):  # noqa: PTH112 - a hub id is no path
+        log.warning("--revision %s has no effect: %s is a folder, which has one state alone", revision, model)
     own = AdapterPlace(model, revision=revision)
     if not _is_adapter(own):
         if not adapter and own.find(CONFIG):

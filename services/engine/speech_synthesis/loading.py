@@ -62,6 +62,7 @@ _DRAW = frozenset(
     {"musicgen", "musicgen_melody", "csm", "bark", "dia", "higgs_audio_v2", "pocket_tts", "gradium_phonon_tts"}
 )
 """Model types that need their generation configuration, because it alone says how to sample."""
+_WHOLE = frozenset({"vits", "musicgen", "musicgen_melody", "csm", "bark"})
 _SERVED = "VITS, SpeechT5, CSM, Dia, Bark, Higgs Audio, Pocket TTS and MusicGen"
 _FOR_WORDS = "services.multimodal serves it for what it writes; it is not heard"
 _FOR_HEARING = "it is served for what it hears, by --task transcribe; VITS (MMS-TTS), say, speaks many languages"
@@ -98,6 +99,8 @@ def load_speaker(checkpoint: Checkpoint, parts: SpeakerParts) -> LoadedSpeaker:
         if load is None:
             why = _REASONS.get(config.model_type, f"of models that make sound of texts, {_SERVED} are served")
             raise ModelRefused(f"{checkpoint.source} is {config.model_type}: {why}.")
+        if parts.vocoder is not None and config.model_type in _WHOLE:
+            raise ModelRefused(f"--vocoder: {checkpoint.source} is {config.model_type}, which has its own within.")
         if (
             checkpoint.device.type == "cpu"
             and checkpoint.dtype == "auto"

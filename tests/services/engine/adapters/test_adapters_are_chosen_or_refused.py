@@ -36,6 +36,11 @@ def weight_of(loaded: LoadedModel) -> torch.Tensor:
     return loaded.model.get_parameter(f"{LAYER}.weight")
 
 
+def test_a_revision_of_a_folder_is_told_to_have_no_effect(llama_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint_of(settings(model=str(llama_folder), revision=COMMIT))
+    assert f"--revision {COMMIT} has no effect: {llama_folder} is a folder" in caplog.text
+
+
 def test_a_folder_that_is_an_adapter_tells_its_model(llama_folder: Path, llama: LoadedModel, folder: Path) -> None:
     alone, given = load(folder), load(llama_folder, folder)
     assert torch.equal(weight_of(alone), weight_of(given))
