@@ -22,10 +22,11 @@ setup: $(READY) ## Creates the environment in .venv; every other target does so 
 
 # torch first and pinned, so that nothing else chooses another build of it. All cores compile, where pip uses one, and
 # torch while the rest is fetched. What does not compile is templates that some packages hold; what nobody imports, or
-# only a part of (each process compiles the models it loads), is left out. The pip that comes with Python 3.11 takes twice
-# as long to choose versions.
-UNCOMPILED := /tests?/|/kubernetes/aio/|/transformers/models/|/pygments/lexers/|/torch/testing/|/pip/|/setuptools/
-COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '$(UNCOMPILED)' $(VENV)/lib
+# only a part of (each process compiles the models that it loads), is left out. The pip that comes with Python 3.11 takes
+# twice as long to choose versions.
+UNIMPORTED := /tests?/|/pygments/lexers/|/pip/|/setuptools/|/networkx/|/sympy/physics/|/torch/(testing|_inductor)/
+IN_PART := /transformers/models/|/kubernetes/(aio|client/(api|models))/|/cloudcoil/models/
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '$(UNIMPORTED)|$(IN_PART)' $(VENV)/lib
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sensorium needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'

@@ -44,7 +44,7 @@ async def test_sigterm_lets_streams_finish_and_refuses_new_calls(tmp_path: Path)
     quick = ("--drain-delay-seconds", "0", "--drain-grace-seconds", str(PATIENCE))
     model = ("--model", str(write_checkpoint(tmp_path / "llama", "llama", context=1024)), *quick)
     async with (
-        server(tmp_path / "text.log", "services.text", *model) as text,
+        server(tmp_path / "text.log", "services.text", *model, forked=True) as text,
         server(tmp_path / "gateway.log", "gateway", "--static", text.address, *quick) as gateway,
     ):
         for target in (gateway, text):
