@@ -50,7 +50,10 @@ class Cluster:
         try:
             home = _configure(settings)
         except (ConfigException, OSError) as error:
-            raise rpc.CannotServe(f"No Kubernetes cluster is configured: {error}") from error
+            told = (
+                f"No Kubernetes cluster is configured: {error} Start it in a pod, or name a kubeconfig by KUBECONFIG."
+            )
+            raise rpc.CannotServe(told) from error
         self.namespace = namespace or home
         # The calling thread has its own retries. TCP keepalive detects a peer that went silent.
         settings.retries = False
