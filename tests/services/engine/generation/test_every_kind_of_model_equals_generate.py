@@ -71,7 +71,7 @@ class Model:
         return (self.start, fields | {"source": prompt}) if reads_by_an_encoder(self.name) else (prompt, fields)
 
 
-@pytest.fixture(scope="module", params=drawn(WAYS, 4), ids=lambda way: f"{way[0]}-{'serial' if way[1] else 'paged'}")
+@pytest.fixture(scope="module", params=drawn(WAYS, 3), ids=lambda way: f"{way[0]}-{'serial' if way[1] else 'paged'}")
 def model(request: pytest.FixtureRequest, folders: Callable[[str], Path]) -> Iterator[Model]:
     name, serial = request.param
     model = Model(folders(name), name, serial)

@@ -9,11 +9,18 @@ from transformers import PreTrainedModel
 
 from services.engine.generation.requests.request import BeamParameters, EarlyStopping
 from services.engine.generation.sampling.beam_draws import draw_places
+from tests.drawn import drawn
 from tests.services.bench import BenchMaker
 from tests.services.engine.generation.sampling.test_beams_equal_generate import EARLY, found, generate
 from tests.services.engine.generation.test_engine_equals_generate import prompts
 
 NEVER = float("-inf")
+OPTIONS: list[dict[str, Any]] = [
+    {"temperature": 1.0},
+    {"temperature": 0.7, "top_k": 30},
+    {"temperature": 1.3, "top_p": 0.8, "repetition_penalty": 1.3},
+    {"temperature": 0.9, "min_p": 0.05, "typical_p": 0.7},
+]
 
 
 def test_pairs_are_drawn_as_often_as_one_after_the_other_without_putting_back() -> None:
@@ -50,16 +57,7 @@ def test_draws_depend_on_seed_and_position() -> None:
     assert len({tuple(draw_places(scores, 8, seed, position)) for seed in range(3) for position in range(3)}) == 9
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"temperature": 1.0},
-        {"temperature": 0.7, "top_k": 30},
-        {"temperature": 1.3, "top_p": 0.8, "repetition_penalty": 1.3},
-        {"temperature": 0.9, "min_p": 0.05, "typical_p": 0.7},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("options", drawn(OPTIONS, 2), ids=str)
 async def test_with_our_draws_generate_finds_the_same_beams(
     real: BenchMaker, own_llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:

@@ -112,13 +112,18 @@ async def test_beside_streams_and_other_searches_they_are_the_same(
     assert [result.ids for result in results[8:]] == alone
 
 
+@pytest.fixture(scope="module")
+def long_searches(own_llama: PreTrainedModel) -> list[tuple[list[int], list[list[int]]]]:
+    """Prompts, and two outputs of 60 tokens that transformers alone finds with four beams."""
+    options: dict[str, Any] = {"num_beams": 4, "max_new_tokens": 60, "ends": []}
+    return [(each, generate(own_llama, each, count=2, **options)) for each in prompts(4, longest=30, seed=7)]
+
+
 @pytest.mark.parametrize("share", [True, False], ids=["prefix cache", "no prefix cache"])
 async def test_a_search_that_is_put_back_is_computed_anew_as_a_whole(
-    real: BenchMaker, own_llama: PreTrainedModel, share: bool
+    real: BenchMaker, long_searches: list[tuple[list[int], list[list[int]]]], share: bool
 ) -> None:
     bench = real(pages=26, max_sequences=16, prefill_tokens=24, share=share)
-    options = {"num_beams": 4, "max_new_tokens": 60, "ends": []}
-    asked = prompts(4, longest=30, seed=7)
     streams = prompts(4, longest=30, seed=8)
     alone = [(await bench.run(prompt, max_new_tokens=70)).ids for prompt in streams]
     plain = {"max_new_tokens": 70}
@@ -126,13 +131,11 @@ async def test_a_search_that_is_put_back_is_computed_anew_as_a_whole(
     # Two streams are older than the searches, two are younger.
     results = await bench.run_all(
         *((prompt, plain) for prompt in streams[:2]),
-        *((prompt, searching) for prompt in asked),
+        *((prompt, searching) for prompt, _ in long_searches),
         *((prompt, plain) for prompt in streams[2:]),
     )
     assert bench.metric("preemptions_total") > 0
-    assert [found(result) for result in results[2:6]] == [
-        generate(own_llama, prompt, count=2, **options) for prompt in asked
-    ]
+    assert [found(result) for result in results[2:6]] == [outputs for _, outputs in long_searches]
     assert [result.ids for result in results[:2] + results[6:]] == alone
     assert bench.idle
 
