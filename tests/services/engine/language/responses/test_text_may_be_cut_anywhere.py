@@ -3,7 +3,9 @@
 import random
 
 import pytest
+import regex
 
+from services.engine.language.responses.delimiters import Delimiter, Mark
 from services.engine.language.responses.message import MessagePart
 from tests.services.engine.language.responses.styles import FORMATS, STYLES, read
 
@@ -101,6 +103,13 @@ def test_text_is_given_as_soon_as_it_is_certain() -> None:
     assert said == ["a", "", " b", "", "", "<tool_calx", "", " <i", "", ""]
     reader = FORMATS["hermes"].reader("", [], "")
     assert [reader.push(text).content for text in ("<tool_call>", "\n", "x")] == ["", "", "<tool_call>\nx"]
+
+
+def test_a_delimiter_that_only_the_end_of_the_text_makes_one_waits_for_it() -> None:
+    delimiter = Delimiter("content", opens=False, pattern=regex.compile(r"x(?=y\Z)"), literals=None)
+    assert delimiter.judge("xyz", 0, 2, final=False) == (False, Mark(1, {}))
+    assert delimiter.judge("xyz", 0, 3, final=False) == (True, None)
+    assert delimiter.judge("xy", 0, 2, final=True) == (True, Mark(1, {}))
 
 
 def test_the_token_that_ends_the_output_is_no_text() -> None:
