@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from services.engine.checkpoint import ModelRefused, refusals
 from services.engine.loading import LoadedModel, load_language_model
@@ -50,8 +52,14 @@ def test_a_folder_of_other_folders_is_not_blamed_for_what_is_in_these(folder: Pa
         load(folder.parent)
 
 
+def _unreached(*_: object, **__: object) -> NoReturn:
+    """Fails at once, where the hub's client tries again for half a minute; it treats both errors alike."""
+    raise OfflineModeIsEnabled
+
+
 def test_nor_are_those_of_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.engine.failed_load.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.utils._http.http_backoff", _unreached)
     for offline, nowhere in ((False, "and on the hub, or in"), (True, "and no such model in")):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
         with pytest.raises(ModelRefused, match=re.escape(f"There is no such folder, {nowhere} {tmp_path}")):
