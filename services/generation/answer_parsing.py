@@ -1,7 +1,7 @@
 """Parses the answers of chat models: finds the format of a model's, and makes what reads them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -16,8 +16,10 @@ from services.engine.generation.requests.request import Finish, GenerationReques
 from services.engine.language.responses.formats import ResponseFormat, find_response_format
 from services.engine.language.responses.message import MessagePart
 from services.engine.language.responses.reader import ResponseReader
+from services.engine.threads.turns import give_way, resting
 from services.generation.ask import GenerationAsk
 
+_PIECE = 512
 _UNKNOWN = "the format of this model's answers is not known: read `text`, or start the service with --response-template"
 
 
@@ -33,6 +35,11 @@ def response_format(tokenizer: PreTrainedTokenizerBase, template: Path | None) -
         return find_response_format(tokenizer, json.loads(template.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ModelRefused(f"--response-template {template} cannot be used: {error}") from error
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yields a text in parts that take a few milliseconds to parse, where each character may begin a mark."""
+    return (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,10 @@ class AnswerParsing:
         answers: list[ReadAnswer] = []
         for candidate, delivered in enumerate(request.delivered):
             reader, held = self._format.reader(rendered, ask.chat.tools, f"{key}{candidate}"), output(candidate)
-            for token_id in delivered:
+            for token_id in resting(delivered):
                 held.push(token_id)
-            if delta := held.take():
-                reader.push(delta.text)
+            for piece in pieces(delta.text if (delta := held.take()) else ""):
+                give_way()
+                reader.push(piece)
             answers.append(ReadAnswer(reader, self._token_texts))
         return tuple(answers)

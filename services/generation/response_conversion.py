@@ -17,8 +17,8 @@ from services.engine.generation.requests.request import (
     GenerationTimes,
     TokenLogprob,
 )
-from services.engine.language.responses.message import MessagePart
 from services.generation.ask import Generation, ParsedAnswer
+from services.generation.message_conversion import add_end, add_text
 
 _REASONS = {
     FinishReason.END_OF_SEQUENCE: common.FINISH_REASON_END_OF_SEQUENCE,
@@ -61,12 +61,22 @@ async def stream_events(
     if not generation.parsed:  # a delta is offered again if it could not be sent, but parsed only once
         generation.stream.pass_to(lambda delta: context.offer(stream_event(delta, kind)))
     async for event in generation.stream:
-        yield stream_event(event, kind, generation.parsed)
+        message: Any = stream_event(event, kind)
+        if generation.parsed:
+            await _parse(event, message, generation.parsed)
+        yield message
 
 
-def stream_event(
-    event: Event, kind: Callable[..., GeneratedEvent], parsed: Sequence[ParsedAnswer] = ()
-) -> GeneratedEvent:
+async def _parse(event: Event, message: Any, parsed: Sequence[ParsedAnswer]) -> None:
+    """Adds what an event adds to the answers to its message."""
+    if isinstance(event, Delta):
+        await add_text(message.delta.message, parsed[event.candidate_index], event.text)
+    elif isinstance(event, Completed):
+        for candidate, answer, finish in zip(message.completed.candidates, parsed, event.finishes, strict=True):
+            add_end(candidate.message, answer, finish)
+
+
+def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> GeneratedEvent:
     """Returns a later event of a stream as a message `kind`."""
     if isinstance(event, Delta):
         message: Any = kind()
@@ -76,16 +86,11 @@ def stream_event(
         delta.token_ids.extend(event.token_ids)
         if event.logprobs:
             delta.logprobs.extend(map(_logprob, event.logprobs))
-        if parsed and (part := parsed[event.candidate_index].push(event.text)):
-            _add(delta.message, part)
         return message
     assert isinstance(event, Completed)
     candidates = [
         common.CandidateFinish(candidate_index=i, finish=_finish(finish)) for i, finish in enumerate(event.finishes)
     ]
-    for candidate, answer, finish in zip(candidates, parsed, event.finishes, strict=False):
-        if part := answer.close(finish):
-            _add(candidate.message, part)
     return kind(
         completed=common.GenerationCompleted(
             candidates=candidates,
@@ -122,15 +127,15 @@ async def read_whole(generation: Generation) -> tuple[list[common.GeneratedCandi
             candidates[event.candidate_index].logprobs.extend(map(_logprob, event.logprobs))
             texts[event.candidate_index].append(event.text)
             if generation.parsed:
-                _add(
-                    candidates[event.candidate_index].message, generation.parsed[event.candidate_index].push(event.text)
-                )
+                answer = generation.parsed[event.candidate_index]
+                await add_text(candidates[event.candidate_index].message, answer, event.text)
         elif isinstance(event, Completed):
             for i, finish in enumerate(event.finishes):
                 candidates[i].candidate_index, candidates[i].text = i, "".join(texts[i])
                 candidates[i].finish.CopyFrom(_finish(finish))
                 if generation.parsed:
-                    _add(candidates[i].message, generation.parsed[i].close(finish))
+                    candidates[i].message.SetInParent()
+                    add_end(candidates[i].message, generation.parsed[i], finish)
             return [candidates[i] for i in range(len(event.finishes))], event
     raise AssertionError("a stream ends with Completed, or raises")
 
@@ -194,15 +199,6 @@ def usage(*ends: Completed) -> common.Usage:
         proposed_token_count=sum(end.proposed_token_count for end in ends),
         accepted_token_count=sum(end.accepted_token_count for end in ends),
         audio_duration=duration(sum(seconds)) if seconds else None,
-    )
-
-
-def _add(message: common.AssistantMessage, part: MessagePart) -> None:
-    message.SetInParent()
-    message.reasoning += part.reasoning
-    message.content += part.content
-    message.tool_calls.extend(
-        common.ToolCall(id=call.id, name=call.name, arguments_json=call.arguments_json) for call in part.tool_calls
     )
 
 

@@ -12,7 +12,7 @@ from services.engine.generation.requests.request import (
     GenerationTimes,
     PromptLogprobs,
 )
-from services.generation.ask import Generation
+from services.generation.ask import Generation, ParsedAnswer
 
 TIMES = GenerationTimes(queue=0.5, preprocess=0.25, time_to_first_output=1.5, compute=1.0, total=2.75)
 COMPLETED = Completed((Finish(FinishReason.STOP_STRING, stop_string="."),), 3, 4, TIMES)
@@ -47,8 +47,10 @@ class ScriptedStream:
         return event
 
 
-def generation(*events: Event | Exception, rendered_prompt: str | None = None) -> Generation:
+def generation(
+    *events: Event | Exception, rendered_prompt: str | None = None, parsed: tuple[ParsedAnswer, ...] = ()
+) -> Generation:
     """Returns a generation with these events, or with EVENTS."""
     stream: Any = ScriptedStream(*(events or EVENTS))
     scores = any(isinstance(event, PromptLogprobs) for event in events)
-    return Generation(stream, 3, 77, rendered_prompt, scores)
+    return Generation(stream, 3, 77, rendered_prompt, scores, parsed)

@@ -20,6 +20,7 @@ from services.engine.generation.requests.request import (
     PromptLogprobs,
     TokenLogprob,
 )
+from services.engine.language.responses.message import MessagePart
 from services.engine.language.texts import EncodedText, EncodedToken
 from services.generation.ask import Generation
 from services.generation.response_conversion import logprob_bytes, stream_events, timing
@@ -230,3 +231,42 @@ async def test_what_can_be_sent_at_once_wakes_no_call() -> None:
     assert sent == [stream_event(first), stream_event(second)]
     stream.deliver(COMPLETED)
     assert await rest == stream_event(COMPLETED)
+
+
+class Echo:
+    """An answer whose text is its content."""
+
+    def __init__(self) -> None:
+        self.turns: list[int] = []
+        self.others = 0
+
+    def push(self, text: str) -> MessagePart:
+        assert len(text) <= 1000
+        self.turns.append(self.others)
+        return MessagePart(content=text)
+
+    def close(self, _finish: Finish) -> MessagePart:
+        return MessagePart(reasoning=".")
+
+    async def count_others(self) -> None:
+        while True:
+            self.others += 1
+            await asyncio.sleep(0)
+
+
+async def test_others_have_their_turn_while_a_long_answer_is_parsed() -> None:
+    """Text of which each character may begin a mark takes seconds, and outputs of whole answers come at once."""
+    text = "".join(map(chr, range(ord("a"), ord("a") + 3000)))
+    whole, streamed = Echo(), Echo()
+    others = [asyncio.ensure_future(each.count_others()) for each in (whole, streamed)]
+    response = await whole_response(generation(Delta(text, (1,)), COMPLETED, parsed=(whole,)), IDENTITY)
+    expected = common.AssistantMessage(reasoning=".", content=text)
+    assert response.candidates[0].message == expected
+    told = generation(Delta(text, (1,)), COMPLETED, parsed=(streamed,))
+    events = [event async for event in stream_events(told, IDENTITY, pb.StreamGenerateResponse, None)]
+    assert events[1].delta.message.content == text
+    assert events[2].completed.candidates[0].message.reasoning == "."
+    for each in (whole, streamed):
+        assert each.turns == sorted(set(each.turns))
+    for other in others:
+        other.cancel()
