@@ -52,7 +52,7 @@ class LoadedService(Protocol):
         ...
 
     def describe(self, info: pb.ModelInfo) -> None:
-        """Fills in what ModelService tells of the model."""
+        """Fills in what ModelService tells of the model, or what differs of an adapter: it has a `base_model`."""
         ...
 
 
@@ -147,6 +147,7 @@ class ModelProcess(Generic[Settings]):
         info = self._served.info
         loaded.describe(info)
         describe_settings(info, self._settings)
+        self._served.describe_adapters(loaded.describe)
         gpu_memory.watch(self._metrics.gpu_memory_bytes, info.device)
         self._enter(pb.MODEL_STATE_READY)
 

@@ -1,6 +1,6 @@
 """The description and the state of a process's model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sensorium.call_record import CALL_RECORD
@@ -24,6 +24,7 @@ class ServedModel:
         self.info.identity.name = self.name
         self.info.named_adapters.extend(ModelIdentity(name=name) for name in self.adapters)
         self.info.endpoint_count = 1
+        self._differing: dict[str, pb.ModelInfo] = {}
         self.enter(pb.MODEL_STATE_LOADING)
 
     @property
@@ -48,8 +49,17 @@ class ServedModel:
             info.base_model = self.name
             info.adapters.add().CopyFrom(adapter)
             info.ClearField("named_adapters")
+            if own := self._differing.get(adapter.name):
+                info.response_format, info.template_variables[:] = own.response_format, own.template_variables
             found.append(info)
         return sorted(found, key=lambda info: info.identity.name)
+
+    def describe_adapters(self, describe: Callable[[pb.ModelInfo], None]) -> None:
+        """Asks `describe` what adapters have that differs from the model's, given the description of each."""
+        for info in self.infos():
+            if info.base_model:
+                describe(info)
+                self._differing[info.identity.name] = info
 
     def enter(self, state: pb.ModelState.ValueType, detail: str = "") -> None:
         """Sets the state; `detail` explains it in a sentence."""

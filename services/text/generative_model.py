@@ -59,12 +59,20 @@ class GenerativeModel:
 
     def describe(self, info: pb.ModelInfo) -> None:
         """See LoadedService."""
+        if info.base_model:
+            self._describe_adapter(info)
+            return
         describe(info, self.model, self.built, self.settings)
         describe_chat(info, self.model.tokenizer, self.format)
         describe_tasks(info, self.verbs, self.translations)
         for adapter in info.named_adapters:
             assert self.model.adapters is not None
             adapter.revision = self.model.adapters.named[adapter.name].revision
+
+    def _describe_adapter(self, info: pb.ModelInfo) -> None:
+        assert self.model.adapters is not None
+        if own := self.model.adapters.named[info.identity.name].tokenizer:
+            describe_chat(info, own, response_format(own, self.settings.response_template))
 
 
 def load_generative_model(

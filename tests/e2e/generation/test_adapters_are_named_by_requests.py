@@ -21,7 +21,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     """One of the adapters brings a chat template of its own."""
     known = adapted(tmp_path_factory.mktemp("adapted"))
     own = tokenizer()
-    own.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    own.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}{{ mood }}{# <think> #}"
     own.save_pretrained(known.places["root"])
     return known
 
@@ -77,3 +77,5 @@ async def test_they_are_told_as_models_of_their_own(known: Adapted) -> None:
         assert [(adapter.name, adapter.revision) for adapter in part.adapters] == [("part", revisions["part"])]
         assert (await stack.client.models.get_model(pb.GetModelRequest(model="part"))).model == part
         assert (await stack.client.models.get_model(pb.GetModelRequest())).model == base
+        chats = {name: (info.response_format, list(info.template_variables)) for name, info in models.items()}
+        assert chats == {"base": ("", []), "part": ("", []), "root": ("thinking", ["mood"]), "wide": ("", [])}
