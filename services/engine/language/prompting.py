@@ -132,10 +132,10 @@ class PromptEncoder:
         for i, turn in enumerate(chat.messages):
             if REASONING in turn and not template.has_reasoning:
                 yield Violation(f"{field}.messages[{i}].reasoning", "the model's chat template has no place for it")
-        read = ", ".join(template.variables)
-        wrong = f"the model's chat template does not read it; it reads {read or 'no further variables'}"
+        read = template.variables_of(tools=bool(chat.tools))
+        wrong = f"the model's chat template does not read it; it reads {', '.join(read) or 'no further variables'}"
         for name in chat.variables:
-            if name not in template.variables:
+            if name not in read:
                 yield Violation(f"{field}.template_variables_json[{name}]", wrong)
 
     def quoted(self, said: _Said) -> _Said:

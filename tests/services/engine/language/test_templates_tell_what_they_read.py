@@ -37,6 +37,7 @@ def test_variables_are_those_that_nobody_else_gives() -> None:
     assert encoder().template.variables == ("budget", "documents", "effort")
     named = {"default": "{{ messages }}{{ a }}", "tool_use": "{{ tools }}{{ b }}{% set c = 1 %}{{ c }}{{ tokenize }}"}
     assert encoder(named).template.variables == ("a", "b")
+    assert encoder({**named, "rag": "{{ documents }}"}).template.variables == ("a", "b")
     assert encoder(None).template.variables == ()
     assert encoder("{{ broken").template.variables == ()
 
@@ -74,6 +75,11 @@ def test_what_no_template_reads_is_refused_with_what_it_does_read() -> None:
     assert refused(Chat([HI], [], False, {"a": 1}), "{{ messages }}") == [
         ("chat.template_variables_json[a]", "the model's chat template does not read it; it reads no further variables")
     ]
+    named = {"default": "{{ messages }}{{ a }}", "tool_use": "{{ tools }}{{ b }}"}
+    assert encoder(named).render(Chat([HI], [{"name": "c"}], False, {"b": "B"})).endswith("B")
+    assert refused(Chat([HI], [], False, {"b": 1}), named) == [
+        ("chat.template_variables_json[b]", "the model's chat template does not read it; it reads a")
+    ]
 
 
 @pytest.mark.parametrize("budget", [10**9, "x", {"a": 1}])
@@ -91,6 +97,16 @@ def test_reasoning_has_the_name_that_the_template_reads() -> None:
     assert refused(Chat([HI, thought], [], False), thinking) == [
         ("chat.messages[1].reasoning", "the model's chat template has no place for it")
     ]
+
+
+def test_reasoning_that_would_be_left_out_is_refused() -> None:
+    """Mistral's templates have the name for a kind of content, and show no turn's own."""
+    thought = {"role": "assistant", "content": "Ho", "reasoning_content": "Hm"}
+    blocks = """{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for b in m.content %}
+        {%- if b.type == "thinking" %}[THINK]{{ b["thinking"] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"""
+    assert [field for field, _ in refused(Chat([HI, thought], [], False), blocks)] == ["chat.messages[1].reasoning"]
+    after_calls = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.reasoning }}{% endif %}{% endfor %}"
+    assert encoder(after_calls).template.has_reasoning
 
 
 def test_a_template_is_read_once_and_whole() -> None:
