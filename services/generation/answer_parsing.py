@@ -1,7 +1,7 @@
 """Parses the answers of chat models: finds the format of a model's, and makes what reads them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -17,9 +17,8 @@ from services.engine.language.responses.formats import ResponseFormat, find_resp
 from services.engine.language.responses.message import MessagePart
 from services.engine.language.responses.reader import ResponseReader
 from services.engine.threads.turns import give_way, resting
-from services.generation.ask import GenerationAsk
+from services.generation.ask import GenerationAsk, pieces
 
-_PIECE = 512
 _UNKNOWN = "the format of this model's answers is not known: read `text`, or start the service with --response-template"
 
 
@@ -35,11 +34,6 @@ def response_format(tokenizer: PreTrainedTokenizerBase, template: Path | None) -
         return find_response_format(tokenizer, json.loads(template.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ModelRefused(f"--response-template {template} cannot be used: {error}") from error
-
-
-def pieces(text: str) -> Iterator[str]:
-    """Yields a text in parts that take a few milliseconds to parse, where each character may begin a mark."""
-    return (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ import asyncio
 from sensorium.v1 import common_pb2 as common
 from services.engine.generation.requests.request import Finish
 from services.engine.language.responses.message import MessagePart
-from services.generation.answer_parsing import pieces
-from services.generation.ask import ParsedAnswer
+from services.generation.ask import ParsedAnswer, pieces
 
 
 async def add_text(message: common.AssistantMessage, answer: ParsedAnswer, text: str) -> None:
