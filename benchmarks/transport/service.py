@@ -7,6 +7,7 @@ hands a token to every stream.
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
@@ -57,6 +58,11 @@ class PacedEngine:
         stream.on_cancel(lambda: self._left.pop(stream, None) and None)
         self._left[stream] = ask.options.max_new_tokens or 64
         return Generation(stream, len(ask.prompt_token_ids or ()), 0, None)
+
+    async def start_all(self, make: Callable[[], list[GenerationAsk]], structured: object) -> list[Generation]:
+        """Takes the place of TextGenerator.start_all."""
+        del structured
+        return [await self.start(ask) for ask in make()]
 
     def _run(self) -> None:
         due = time.monotonic()

@@ -1,21 +1,20 @@
 """Implements MultimodalService: each RPC converts its request, calls a verb and converts the result."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from sensorium.v1 import multimodal_pb2 as pb
 from services.generation.ask import Generation
 from services.generation.response_conversion import stream_events, whole_response
+from services.generation.starting_conversion import start_conversation
 from services.multimodal.caption_conversion import caption_ask
 from services.multimodal.chat.conversation_conversion import conversation_ask
 from services.multimodal.question_conversion import document_question_ask, image_question_ask
 from services.multimodal.reading.answers_conversion import answer_events, document_answers, image_answers
-from services.multimodal.verb_set import MultimodalVerbs, Writer
+from services.multimodal.verb_set import MultimodalVerbs
 from services.multimodal.writing.writing_conversion import written_answers, written_caption
 from services.verb_servicer import VerbServicer
-
-AskT = TypeVar("AskT")
 
 
 class MultimodalServicer(VerbServicer[MultimodalVerbs]):
@@ -26,7 +25,8 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
     ) -> pb.MultimodalServiceGenerateResponse:
         """Generates text from a conversation with media and returns it complete."""
         verb = self._able("Generate", self._ready(request.model).generator)
-        async with _started(verb, conversation_ask(request, context.time_remaining())) as generation:
+        starting = start_conversation(verb, conversation_ask, request, context.time_remaining())
+        async with _started(starting) as generation:
             return await whole_response(generation, self._served.identity, pb.MultimodalServiceGenerateResponse)
 
     async def StreamGenerate(
@@ -35,14 +35,15 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         """Generates text from a conversation with media and streams it."""
         verb = self._able("Generate", self._ready(request.model).generator)
         kind = pb.MultimodalServiceStreamGenerateResponse
-        async with _started(verb, conversation_ask(request, context.time_remaining())) as generation:
+        starting = start_conversation(verb, conversation_ask, request, context.time_remaining())
+        async with _started(starting) as generation:
             async for event in stream_events(generation, self._served.identity, kind, context):
                 yield event
 
     async def Caption(self, request: pb.CaptionRequest, context: Any) -> pb.CaptionResponse:
         """Describes an image and returns the complete caption."""
         verb = self._able("Caption", self._ready(request.model).captioner)
-        async with _started(verb, caption_ask(request, context.time_remaining())) as generation:
+        async with _started(verb.start(caption_ask(request, context.time_remaining()))) as generation:
             return await written_caption(generation, self._served.identity)
 
     async def StreamCaption(
@@ -50,7 +51,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
     ) -> AsyncIterator[pb.StreamCaptionResponse]:
         """Describes an image and streams the caption."""
         verb = self._able("StreamCaption", self._ready(request.model).captioner)
-        async with _started(verb, caption_ask(request, context.time_remaining())) as generation:
+        async with _started(verb.start(caption_ask(request, context.time_remaining()))) as generation:
             async for event in stream_events(generation, self._served.identity, pb.StreamCaptionResponse, context):
                 yield event
 
@@ -61,7 +62,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         verbs, ask = self._ready(request.model), image_question_ask(request, context.time_remaining())
         if verbs.image_reader is not None:
             return image_answers(await verbs.image_reader.answer(ask), self._served.identity)
-        async with _started(self._able("AnswerImageQuestion", verbs.image_writer), ask) as generation:
+        async with _started(self._able("AnswerImageQuestion", verbs.image_writer).start(ask)) as generation:
             return await written_answers(generation, self._served.identity, pb.AnswerImageQuestionResponse)
 
     async def StreamAnswerImageQuestion(
@@ -75,7 +76,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
                 yield event
             return
         verb = self._able("StreamAnswerImageQuestion", verbs.image_writer)
-        async with _started(verb, ask) as generation:
+        async with _started(verb.start(ask)) as generation:
             async for event in stream_events(generation, self._served.identity, kind, context):
                 yield event
 
@@ -86,7 +87,7 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
         verbs, ask = self._ready(request.model), document_question_ask(request, context.time_remaining())
         if verbs.document_reader is not None:
             return document_answers(await verbs.document_reader.answer(ask), self._served.identity)
-        async with _started(self._able("AnswerDocumentQuestion", verbs.document_writer), ask) as generation:
+        async with _started(self._able("AnswerDocumentQuestion", verbs.document_writer).start(ask)) as generation:
             return await written_answers(generation, self._served.identity, pb.AnswerDocumentQuestionResponse)
 
     async def StreamAnswerDocumentQuestion(
@@ -100,15 +101,15 @@ class MultimodalServicer(VerbServicer[MultimodalVerbs]):
                 yield event
             return
         verb = self._able("StreamAnswerDocumentQuestion", verbs.document_writer)
-        async with _started(verb, ask) as generation:
+        async with _started(verb.start(ask)) as generation:
             async for event in stream_events(generation, self._served.identity, kind, context):
                 yield event
 
 
 @asynccontextmanager
-async def _started(verb: Writer[AskT], ask: AskT) -> AsyncGenerator[Generation]:
+async def _started(starting: Awaitable[Generation]) -> AsyncGenerator[Generation]:
     """Starts a generation. Cancels it when the call ends for any reason, which frees its rows."""
-    generation = await verb.start(ask)
+    generation = await starting
     try:
         yield generation
     finally:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from services.engine.batching.answer import Answer
-from services.generation.ask import Generation, GenerationAsk
+from services.generation.ask import Generation
+from services.generation.starter import Starter
 from services.multimodal.ask import CaptionAsk, ChosenAnswer, DocumentQuestionAsk, FoundAnswer, ImageQuestionAsk
 
 AskT = TypeVar("AskT", contravariant=True)
@@ -42,7 +43,7 @@ class MultimodalVerbs:
     For questions, a model has either a reader, which does not generate, or a writer, which does.
     """
 
-    generator: Writer[GenerationAsk] | None = None
+    generator: Starter | None = None
     captioner: Writer[CaptionAsk] | None = None
     image_writer: Writer[ImageQuestionAsk] | None = None
     document_writer: Writer[DocumentQuestionAsk] | None = None

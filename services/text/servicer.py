@@ -10,6 +10,7 @@ from sensorium.v1 import text_pb2 as pb
 from sensorium.v1.common_pb2 import Usage
 from services.generation.ask import Generation
 from services.generation.response_conversion import stream_events, whole_response
+from services.generation.starting_conversion import start_conversation
 from services.served_model import ServedModel
 from services.text.request_conversion import generation_ask
 from services.text.response_conversion import add_tokens, immediate_timing
@@ -112,8 +113,11 @@ class TextServicer(UnderstandingServicer):
         self, request: pb.GenerateRequest | pb.StreamGenerateRequest, context: Any
     ) -> AsyncGenerator[Generation]:
         """Starts a generation. Cancels it when the call ends for any reason, which frees its row."""
-        ask = generation_ask(request, context.time_remaining())
-        generation = await self._able("Generate", self._ready(request.model).generator).start(ask)
+        verb, seconds = self._able("Generate", self._ready(request.model).generator), context.time_remaining()
+        if request.WhichOneof("input") == "chat":
+            generation = await start_conversation(verb, generation_ask, request, seconds)
+        else:
+            generation = await verb.start(generation_ask(request, seconds))
         try:
             yield generation
         finally:

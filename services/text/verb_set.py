@@ -8,6 +8,7 @@ from services.engine.batching.answer import Answer
 from services.engine.labels.label_scores import LabelScore
 from services.engine.language.texts import EncodedText
 from services.generation.ask import Generation, GenerationAsk
+from services.generation.starter import Starter
 from services.text.text_to_text.ask import TextsAsk
 from services.text.understanding.ask import (
     AnswerQuestionAsk,
@@ -26,7 +27,7 @@ from services.text.understanding.ask import (
 T = TypeVar("T")
 
 
-class Generator(Protocol):
+class Generator(Starter, Protocol):
     """The verb Generate."""
 
     async def start(self, ask: GenerationAsk) -> Generation:

@@ -1,3 +1,6 @@
+import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,11 +16,13 @@ from sensorium.errors import (
 )
 from sensorium.v1 import models_pb2
 from sensorium.v1 import text_pb2 as pb
-from sensorium.v1.common_pb2 import TokenIds
+from sensorium.v1.common_pb2 import ROLE_USER, ChatMessage, ChatPrompt, TokenIds
 from services.engine.generation.requests.request import Delta, Event, GenerationTimes, PromptLogprobs, TokenLogprob
 from services.engine.language.texts import EncodedText, Truncation
 from services.generation.ask import Generation, GenerationAsk
 from services.served_model import ServedModel
+from services.text import servicer as servicers
+from services.text.request_conversion import generation_ask
 from services.text.servicer import TextServicer
 from services.text.text_to_text.ask import TextsAsk
 from services.text.text_to_text.conversion import texts_ask, together
@@ -47,6 +52,9 @@ class FakeGenerator:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    async def start_all(self, make: Callable[[], list[GenerationAsk]], _structured: object) -> list[Generation]:
+        return [await self.start(ask) for ask in await asyncio.to_thread(make)]
 
     @property
     def cancelled(self) -> int:
@@ -123,6 +131,23 @@ async def test_a_stream_starts_moves_and_completes(servicer: TextServicer, gener
     assert generator.asks[0].prompt == "x"
     assert generator.asks[0].deadline is not None
     assert generator.cancelled == 1
+
+
+async def test_a_conversation_is_converted_in_a_thread(
+    servicer: TextServicer, generator: FakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its JSON may take seconds, in which no other call would be answered."""
+    threads: list[threading.Thread] = []
+
+    def converted(*given: Any) -> GenerationAsk:
+        threads.append(threading.current_thread())
+        return generation_ask(*given)
+
+    monkeypatch.setattr(servicers, "generation_ask", converted)
+    chat = ChatPrompt(messages=[ChatMessage(role=ROLE_USER, content="x")])
+    assert (await servicer.Generate(pb.GenerateRequest(chat=chat), Context(9))).candidates
+    assert threads[0] is not threading.main_thread()
+    assert 0 < (generator.asks[0].deadline or 0) - time.monotonic() <= 9
 
 
 async def test_a_whole_answer_has_everything(servicer: TextServicer, generator: FakeGenerator) -> None:
