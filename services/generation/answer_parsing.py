@@ -73,9 +73,9 @@ class AnswerParsing:
         if not ask.parsed or self._format is None or ask.chat is None:
             return ()
         key = blake2b(rendered.encode(errors="replace")).hexdigest()
-        answers: list[ReadAnswer] = []
+        begun, answers = self._format.reader(rendered, ask.chat.tools, ""), list[ReadAnswer]()
         for candidate, delivered in enumerate(request.delivered):
-            reader, held = self._format.reader(rendered, ask.chat.tools, f"{key}{candidate}"), output(candidate)
+            reader, held = begun.fork(f"{key}{candidate}"), output(candidate)
             for token_id in resting(delivered):
                 held.push(token_id)
             for piece in pieces(delta.text if (delta := held.take()) else ""):

@@ -22,8 +22,8 @@ class CallMaker:
     """Makes the tool calls of one message."""
 
     def __init__(self, types: ToolTypes, key: str) -> None:
-        self._types = types
-        self._key = key
+        self.types = types
+        self.key = key
         self._ids: set[str] = set()
         self._made = 0
 
@@ -56,7 +56,7 @@ class CallMaker:
             return arguments
         if not isinstance(arguments, dict):
             raise Malformed("the arguments are no object")
-        typed = self._types.typed(name, arguments)
+        typed = self.types.typed(name, arguments)
         text = json.dumps(typed, ensure_ascii=False, allow_nan=False)
         return text if _is_unicode(text) else json.dumps(typed, allow_nan=False)
 
@@ -69,7 +69,7 @@ class CallMaker:
 
     def _made_up(self) -> Iterator[str]:
         while True:
-            said = f"{self._made}\0{self._key}".encode(errors="surrogatepass")
+            said = f"{self._made}\0{self.key}".encode(errors="surrogatepass")
             number = int.from_bytes(blake2b(said, digest_size=16).digest())
             self._made += 1
             yield "".join(_DIGITS[number // len(_DIGITS) ** place % len(_DIGITS)] for place in range(_ID_LENGTH))

@@ -34,6 +34,10 @@ class Delimiter:
         self._pattern = _without_whitespace_before(pattern)
         self._literals = sorted(literals, key=len, reverse=True) if literals else None
 
+    def __deepcopy__(self, _memo: object) -> "Delimiter":
+        """Returns itself: it never changes, and is looked for among others."""
+        return self
+
     def may_begin(self, character: str) -> bool:
         """Returns whether a delimiter may begin with this character."""
         if self._literals is not None:

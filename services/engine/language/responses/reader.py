@@ -1,6 +1,7 @@
 """Reads a model's output as the parts of a message, while it is written."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from services.engine.language.responses.calls import CallMaker
@@ -11,6 +12,10 @@ from services.engine.language.responses.message import MessagePart, ToolCall
 from services.engine.language.responses.prose import Prose
 from services.engine.language.responses.tape import Tape
 from services.engine.language.responses.typed_arguments import ToolTypes
+from services.engine.threads.turns import give_way
+
+_PIECE = 512
+"""Characters of a prompt that are read between two moments at which others may have their turn."""
 
 
 class _Region:
@@ -74,9 +79,18 @@ class ResponseReader:
         self._end_region(closed=False)
         return self._part()
 
+    def fork(self, key: str) -> "ResponseReader":
+        """Returns a reader that has read the same and goes on by itself; `key` makes the ids of its calls."""
+        shared = (self._layout, *self._layout.fields.values(), self._maker.types)
+        twin = deepcopy(self, {id(each): each for each in shared})
+        twin._maker.key = key
+        return twin
+
     def _begin_with(self, begun: str) -> None:
-        self._tape.add(begun)
-        self._read(final=False)
+        for start in range(0, len(begun), _PIECE):
+            give_way()
+            self._tape.add(begun[start : start + _PIECE])
+            self._read(final=False)
         self._tape.is_prompt()
         self._region.unsaid = len(self._region.opened_by) + self._region.size
         for prose in self._prose.values():

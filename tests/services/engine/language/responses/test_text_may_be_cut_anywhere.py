@@ -5,9 +5,10 @@ import random
 import pytest
 import regex
 
+from services.engine.language.responses import reader as readers
 from services.engine.language.responses.delimiters import Delimiter, Mark
 from services.engine.language.responses.message import MessagePart
-from tests.services.engine.language.responses.styles import FORMATS, STYLES, read
+from tests.services.engine.language.responses.styles import FORMATS, STYLES, TOOLS, read
 
 COUNT = 10
 SCRAPS = [*"<>[]{}|\"'\\/=:, \n\t\0\x01\x02\ud800é｜▁", "\n\n  \n", "NaN", "think", "to=functions.f", "null", "}" * 9]
@@ -34,6 +35,33 @@ def test_any_cuts_give_the_same(name: str) -> None:
         whole = read(name, text, prompt, ending)
         for _ in range(2):
             assert read(name, text, prompt, ending, dice=dice) == whole, (prompt, text, ending)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_fork_goes_on_by_itself(name: str) -> None:
+    dice = random.Random(name)
+    known = scraps(name)
+    for _ in range(COUNT):
+        pieces = dice.choices(known, k=9)
+        whole, forked = (FORMATS[name].reader(STYLES[name].prompt, TOOLS, "k") for _ in range(2))
+        for piece in pieces[:5]:
+            assert whole.push(piece) == forked.push(piece)
+        twin, other = forked.fork("k"), forked.fork("other")
+        forked.push("".join(known))
+        said = [whole.push(piece) for piece in pieces[5:]]
+        assert [twin.push(piece) for piece in pieces[5:]] == said
+        others = [other.push(piece) for piece in pieces[5:]]
+        assert [(part.content, part.reasoning) for part in others] == [(part.content, part.reasoning) for part in said]
+        assert twin.close() == whole.close()
+
+
+def test_others_have_their_turn_while_a_prompt_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[None] = []
+    monkeypatch.setattr(readers, "give_way", lambda: turns.append(None))
+    begun = FORMATS["hermes"].reader("<|im_start|>assistant\n" + "<" * 5_000, TOOLS, "k")
+    assert len(turns) >= 5
+    assert begun.fork("j").push("x").content == "x"
+    assert len(turns) < 20
 
 
 def test_content_between_calls_and_thoughts_is_put_together() -> None:
