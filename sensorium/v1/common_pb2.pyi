@@ -436,7 +436,7 @@ class ToolCall(_message.Message):
     name: _builtins.str
     """Name of the tool."""
     arguments_json: _builtins.str
-    """Arguments as a JSON object."""
+    """Arguments as a JSON object of at most 262,144 characters."""
     def __init__(
         self,
         *,
@@ -466,7 +466,7 @@ class Tool(_message.Message):
     description: _builtins.str
     """What it does, in words for the model."""
     parameters_json_schema: _builtins.str
-    """Its parameters as a JSON Schema object."""
+    """Its parameters as a JSON Schema object of at most 262,144 characters."""
     def __init__(
         self,
         *,
@@ -606,8 +606,9 @@ class ChatPrompt(_message.Message):
 
     @_builtins.property
     def template_variables_json(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Values for further variables of the template, each as JSON, such as `true` for `enable_thinking`. INVALID_ARGUMENT
-        for a variable that it does not read: `ModelInfo.template_variables` lists those that it does.
+        """Values for further variables of the template, each as JSON of at most 262,144 characters, such as `true` for
+        `enable_thinking`. INVALID_ARGUMENT for a variable that it does not read: `ModelInfo.template_variables` lists those
+        that it does.
         """
 
     def __init__(

@@ -147,8 +147,9 @@ class MultimodalPrompt(_message.Message):
 
     @_builtins.property
     def template_variables_json(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Values for further variables of the template, each as JSON, such as `true` for `enable_thinking`. INVALID_ARGUMENT
-        for a variable that it does not read: `ModelInfo.template_variables` lists those that it does.
+        """Values for further variables of the template, each as JSON of at most 262,144 characters, such as `true` for
+        `enable_thinking`. INVALID_ARGUMENT for a variable that it does not read: `ModelInfo.template_variables` lists those
+        that it does.
         """
 
     def __init__(

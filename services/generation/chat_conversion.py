@@ -20,6 +20,8 @@ _ROLES = {
     common.ROLE_TOOL: "tool",
 }
 
+_MOST_CHARACTERS = 262_144
+"""Of one text in JSON: nothing else runs while Python reads it: for so many, a hundredth of a second or more."""
 _MOST_NESTED = 100
 """Objects and lists within each other: templates, and what looks for media in their input, call themselves for each."""
 
@@ -96,6 +98,9 @@ def _template_tools(tools: Iterable[common.Tool]) -> list[dict[str, Any]]:
 
 
 def _json_violations(place: str, text: str, kind: type = dict) -> Iterator[Violation]:
+    if len(text) > _MOST_CHARACTERS:
+        yield Violation(place, f"has {len(text)} characters of JSON; at most {_MOST_CHARACTERS} are read")
+        return
     wrong = "must be a JSON object" if kind is dict else "must be JSON"
     try:
         value = json.loads(text or "{}" if kind is dict else text, parse_constant=_refuse)
