@@ -133,7 +133,7 @@ from sensorium import rpc
 
 @atexit.register
 def tell():
-    print("kept", int(gc.isenabled()), gc.get_freeze_count(), file=sys.stderr)
+    sys.stderr.write(f"kept {int(gc.isenabled())} {gc.get_freeze_count()}\\n")  # at once, beside a thread that logs
 
 def serve(settings):
     tell()

@@ -1,14 +1,17 @@
 """The rest of a stream that lost its replica is what that replica would have sent."""
 
+import json
 import threading
 from collections import defaultdict
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sensorium import AsyncClient
 from sensorium.v1 import text_pb2 as pb
+from sensorium.v1.common_pb2 import ROLE_USER, ChatMessage, ChatPrompt
 from services.engine.generation.computation import Computation
 from tests.e2e.conftest import Checkpoints
 from tests.e2e.stack import gateway_of, text_service
@@ -23,6 +26,11 @@ CASES: dict[str, dict[str, Any]] = {
     "stop strings": SAMPLED | {"candidate_count": 2, "stop_strings": ["zq", "ab"]},
     "prompt lookup": {"temperature": 0.2, "seed": 3, "prompt_lookup": {}, "logprob_count": 0},
     "structure": SAMPLED | {"structured_output": {"regex": "([a-z]{1,5} ){60}end"}},
+    "parsed": SAMPLED | {"structured_output": {"regex": "\\(([a-z]{1,5} ){20}\\)([a-z]{1,5} ){40}end"}},
+}
+FORMAT = {
+    "start_anchor": "<|assistant|>",
+    "fields": {"reasoning_content": {"open": "(", "close": ")"}, "content": {"close": "<end>"}},
 }
 
 
@@ -35,6 +43,7 @@ async def read(
 ) -> Any:
     """Returns what each candidate came to, and the usage; cuts the cable while the stream goes on, and sets `cut`."""
     texts: defaultdict[int, str] = defaultdict(str)
+    thoughts = answer = ""
     tokens: defaultdict[int, list[int]] = defaultdict(list)
     logprobs: list[float] = []
     events = starts = 0
@@ -42,6 +51,8 @@ async def read(
         events, starts = events + 1, starts + event.HasField("started")
         texts[event.delta.candidate_index] += event.delta.text
         tokens[event.delta.candidate_index] += event.delta.token_ids
+        for source in (event.delta, *event.completed.candidates):
+            thoughts, answer = thoughts + source.message.reasoning, answer + source.message.content
         logprobs += [each.logprob for each in event.delta.logprobs]
         if events == 5 and cable is not None:
             await cable.cut()
@@ -49,7 +60,9 @@ async def read(
     assert starts == 1
     finishes = [(each.candidate_index, each.finish) for each in event.completed.candidates]
     used = (event.completed.usage.input_token_count, event.completed.usage.output_token_count)
-    return (dict(texts), dict(tokens), finishes, used), logprobs
+    if answer:
+        assert texts[0].startswith(f"({thoughts}") and texts[0].endswith(f"){answer}")
+    return (dict(texts), dict(tokens), finishes, used, thoughts, answer), logprobs
 
 
 def held_until_cut(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
@@ -66,12 +79,16 @@ def held_until_cut(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_nothing_tells_that_a_replica_was_lost(
-    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, case: str
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
 ) -> None:
-    request = pb.StreamGenerateRequest(prompt="Once", parameters=CASES[case] | {"max_new_tokens": 150})
-    folder = checkpoints("llama")
+    chat = ChatPrompt(messages=[ChatMessage(role=ROLE_USER, content="Once")], parse_response=True)
+    prompt: dict[str, Any] = {"chat": chat} if case == "parsed" else {"prompt": "Once"}
+    request = pb.StreamGenerateRequest(**prompt, parameters=CASES[case] | {"max_new_tokens": 150})
+    folder, format_ = checkpoints("llama"), tmp_path / "format.json"
+    format_.write_text(json.dumps(FORMAT))
     # The one with more rows is the first to be chosen.
-    many, few = {"name": "m", "max_sequences": 16}, {"name": "m", "max_sequences": 4}
+    both = {"name": "m", "response_template": format_}
+    many, few = both | {"max_sequences": 16}, both | {"max_sequences": 4}
     async with text_service(folder, **many) as lost, text_service(folder, **few) as other:
         async with AsyncClient(other.address, timeout=PATIENCE) as client:
             expected, likely = await read(client, request)
@@ -82,6 +99,7 @@ async def test_nothing_tells_that_a_replica_was_lost(
         ):
             told, told_likely = await read(client, request, cable, cut)
             assert told == expected
+            assert all(told[-2:]) == (case == "parsed")
             assert told_likely == pytest.approx(likely, abs=1e-4)
             resumed = gateway.registry.get_sample_value("sensorium_gateway_stream_resumes_total", {"result": "resumed"})
             assert resumed == 1
