@@ -1,6 +1,7 @@
 """MultimodalService.Generate and StreamGenerate through gateway and client, against transformers alone."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,7 +32,11 @@ def folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_checkpoint(tmp_path_factory.mktemp(name), name)
 
 
+FORMAT = {"start_anchor": "<none>", "fields": {"reasoning_content": {"open": "(", "close": ")"}, "content": {}}}
+
+
 async def test_streamed_tokens_equal_generate_alone_and_in_a_mixed_batch(folder: Path, name: str) -> None:
+    (folder / "format.json").write_text(json.dumps(FORMAT))
     first, second, third, _ = shown(name)
     turns: list[tuple[Said, ...]] = [
         (first, "What is this?"),
@@ -42,7 +47,8 @@ async def test_streamed_tokens_equal_generate_alone_and_in_a_mixed_batch(folder:
     ]
     own = OwnModel(folder, name)
     expected = [own.generate(*turn) for turn in turns]
-    async with multimodal_stack(folder, prefill_tokens=23, prefix_cache=False) as stack:
+    shape = {"prefill_tokens": 23, "prefix_cache": False, "response_template": folder / "format.json"}
+    async with multimodal_stack(folder, **shape) as stack:
         for turn, ids in zip(turns[:3], expected, strict=False):
             assert (await read(stack.client, request(*turn))).token_ids == ids
         noise = [read(stack.client, request(turns[i][-1], seed=i, **SAMPLED)) for i in range(3)]
@@ -55,6 +61,15 @@ async def test_streamed_tokens_equal_generate_alone_and_in_a_mixed_batch(folder:
                 return_rendered_prompt=True,
             )
         )
+        parsed = prompt(*turns[0])
+        parsed.parse_response = True
+        said = common.GenerationParameters(structured_output=common.StructuredOutput(regex=r"\(([a-z]{3})\) (yes|no)"))
+        answered = await stack.client.multimodal.generate(
+            pb.MultimodalServiceGenerateRequest(prompt=parsed, parameters=said)
+        )
+    message = answered.candidates[0].message
+    assert answered.candidates[0].text == f"({message.reasoning}) {message.content}"
+    assert len(message.reasoning) == 3 and message.content in ("yes", "no")
     assert list(whole.candidates[0].token_ids) == expected[1]
     assert "Compare " in whole.rendered_prompt
     reads_images = name != "qwen2_audio"
