@@ -14,10 +14,10 @@ from services.engine.generation.output.output import OutputBuilder
 from services.engine.generation.output.token_texts import TokenTexts
 from services.engine.generation.requests.request import Finish, GenerationRequest
 from services.engine.language.responses.formats import ResponseFormat, find_response_format
-from services.engine.language.responses.message import MessagePart
+from services.engine.language.responses.message import MessagePart, pieces
 from services.engine.language.responses.reader import ResponseReader
 from services.engine.threads.turns import give_way, resting
-from services.generation.ask import GenerationAsk, pieces
+from services.generation.ask import GenerationAsk
 
 _UNKNOWN = "the format of this model's answers is not known: read `text`, or start the service with --response-template"
 

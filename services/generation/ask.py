@@ -1,6 +1,5 @@
 """The requests and results of verbs that generate, as plain values, free of torch and protobuf."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +13,6 @@ from services.engine.language.texts import Chat, are_short
 from services.engine.multimodal.kind import MediaKind
 from services.sent_media import SentMedia
 
-_PIECE = 512
 _FEW = 1024
 """So many token ids are checked in a tenth of a millisecond."""
 
@@ -81,11 +79,6 @@ class ParsedAnswer(Protocol):
     def close(self, finish: Finish) -> MessagePart:
         """Returns what the end adds. The token that ended it may be a mark of the format; the text is without it."""
         ...
-
-
-def pieces(text: str) -> Iterator[str]:
-    """Yields a text in parts that take a few milliseconds to parse, where each character may begin a mark."""
-    return (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
 
 
 @dataclass(frozen=True)

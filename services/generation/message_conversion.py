@@ -4,8 +4,8 @@ import asyncio
 
 from sensorium.v1 import common_pb2 as common
 from services.engine.generation.requests.request import Finish
-from services.engine.language.responses.message import MessagePart
-from services.generation.ask import ParsedAnswer, pieces
+from services.engine.language.responses.message import MessagePart, pieces
+from services.generation.ask import ParsedAnswer
 
 
 async def add_text(message: common.AssistantMessage, answer: ParsedAnswer, text: str) -> None:

@@ -88,12 +88,12 @@ def stream_event(event: Event, kind: Callable[..., GeneratedEvent]) -> Generated
             delta.logprobs.extend(map(_logprob, event.logprobs))
         return message
     assert isinstance(event, Completed)
-    candidates = [
-        common.CandidateFinish(candidate_index=i, finish=_finish(finish)) for i, finish in enumerate(event.finishes)
-    ]
     return kind(
         completed=common.GenerationCompleted(
-            candidates=candidates,
+            candidates=[
+                common.CandidateFinish(candidate_index=i, finish=_finish(finish))
+                for i, finish in enumerate(event.finishes)
+            ],
             usage=usage(event),
             timing=timing(event.times),
         )

@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 from sensorium.v1.common_pb2 import GenerationParameters
 from services.generation.ask import Generation, GenerationAsk
-from services.generation.parameters_conversion import generation_options
 from services.generation.starter import Starter
+from services.generation.structure_conversion import structure_format
 
 
 class Asked(Protocol):
@@ -38,5 +38,4 @@ async def start_conversation(
     def make() -> list[GenerationAsk]:
         return [convert(request, None if seconds is None else seconds - (time.monotonic() - began))]
 
-    structured = generation_options(request.parameters).structured_output
-    return (await generator.start_all(make, structured))[0]
+    return (await generator.start_all(make, structure_format(request.parameters)))[0]

@@ -1,6 +1,9 @@
 """The parts of an assistant's message."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+_PIECE = 512
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,8 @@ class MessagePart:
 
     def __bool__(self) -> bool:
         return bool(self.reasoning or self.content or self.tool_calls)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yields a text in parts that take a few milliseconds to parse, where each character may begin a mark."""
+    return (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))

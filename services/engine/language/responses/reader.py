@@ -8,14 +8,11 @@ from services.engine.language.responses.calls import CallMaker
 from services.engine.language.responses.delimiters import Delimiter, Mark
 from services.engine.language.responses.fields import LONGEST_BODY, Field, Kind
 from services.engine.language.responses.layout import Layout
-from services.engine.language.responses.message import MessagePart, ToolCall
+from services.engine.language.responses.message import MessagePart, ToolCall, pieces
 from services.engine.language.responses.prose import Prose
 from services.engine.language.responses.tape import Tape
 from services.engine.language.responses.typed_arguments import ToolTypes
 from services.engine.threads.turns import give_way
-
-_PIECE = 512
-"""Characters of a prompt that are read between two moments at which others may have their turn."""
 
 
 class _Region:
@@ -87,9 +84,9 @@ class ResponseReader:
         return twin
 
     def _begin_with(self, begun: str) -> None:
-        for start in range(0, len(begun), _PIECE):
+        for piece in pieces(begun):
             give_way()
-            self._tape.add(begun[start : start + _PIECE])
+            self._tape.add(piece)
             self._read(final=False)
         self._tape.is_prompt()
         self._region.unsaid = len(self._region.opened_by) + self._region.size
